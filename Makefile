@@ -1,0 +1,48 @@
+# `make demo` and `make test` are all that is needed: each makes .venv first when it is missing or
+# older than what it is made from. On a machine with an NVIDIA GPU they use TensorRT.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help demo test lab lint lock clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and open the report's path
+	$(RUN) trtlab demo --output runs/demo
+
+test: $(INSTALLED)  ## Run the tests, with coverage
+	$(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+lab: $(INSTALLED)  ## Open the labs in JupyterLab
+	$(RUN) jupyter lab --notebook-dir=labs
+
+lint: $(INSTALLED)  ## Check style and types
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 \
+		--fork-strategy fewest --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean:  ## Remove the environment, caches and everything that runs have written
+	rm -rf .venv runs build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock requirements-gpu.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.10 to 3.13 found: install one (Debian: apt install python3 python3-venv)." >&2; exit 1; fi
+	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv .venv || { \
+		echo "venv failed: on Debian, apt install python3-venv." >&2; rm -rf .venv; exit 1; }; fi
+	@echo "Installing the pinned requirements into .venv (about 3 GB, some minutes the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@if nvidia-smi >/dev/null 2>&1; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-gpu.lock || { \
+		echo; echo "The GPU requirements could not be installed (see above): pycuda needs the CUDA toolkit" \
+		"(nvcc, cuda.h), tensorrt needs NVIDIA's package index."; \
+		echo "Going on with the emulation. When that is mended: touch requirements-gpu.lock, and make again."; echo; } >&2; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
