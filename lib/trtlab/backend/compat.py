@@ -4,6 +4,7 @@ Every other TensorRT name in this project exists, with the same meaning, in both
 Functions take the `trt` module or one of its objects, so that they serve the emulation as well.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from trtlab.errors import BackendError
@@ -55,3 +56,46 @@ def share_profiles(trt: Any, config: Any) -> None:
     """
     if version_tuple(trt.__version__)[0] < 10:
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
+
+
+def reports_progress(config: Any) -> bool:
+    """Say whether this TensorRT tells how far a build has come; 8.6 does not."""
+    return hasattr(config, "progress_monitor")
+
+
+def report_progress(
+    trt: Any,
+    config: Any,
+    advance: Callable[[float], None],
+    total: float,
+    go_on: Callable[[], bool],
+) -> None:
+    """Have a build call `advance` in steps that add up to `total`, and stop once `go_on` is false.
+
+    TensorRT nests phases: all steps of a phase together are one step of its parent.
+    """
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.position = 0.0
+            self.phases: dict[str, tuple[float, float]] = {}  # name -> start, length of one step
+
+        def move_to(self, position: float) -> None:
+            if position > self.position:  # phases may run side by side
+                advance(position - self.position)
+                self.position = position
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            length = self.phases[parent_phase][1] if parent_phase in self.phases else total
+            self.phases[phase_name] = (self.position, length / max(num_steps, 1))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            start, length = self.phases[phase_name]
+            self.move_to(min(start + (step + 1) * length, total))
+            return go_on()
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.phases.pop(phase_name, None)
+
+    config.progress_monitor = Monitor()
