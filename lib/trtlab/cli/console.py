@@ -1,0 +1,51 @@
+"""What the commands share: error lines, the two consoles, common options."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from trtlab.errors import TrtLabError
+
+out = Console(highlight=False)
+"""Results: tables and paths. Progress and errors go to stderr."""
+
+
+class ErrorReportingGroup(TyperGroup):
+    """Turns every intended exception into one line on stderr and a non-zero exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit 1 on a TrtLabError, 130 on Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except TrtLabError as error:
+            # One line, whatever the width of the terminal: scripts read it.
+            print("Error: " + " ".join(str(error).split()), file=sys.stderr)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            print("Interrupted: no half-written file was left behind.", file=sys.stderr)
+            raise typer.Exit(130) from error
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on stdout, for machines."""
+    print(json.dumps(value, indent=2))
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+WorkloadOption = Annotated[
+    str,
+    typer.Option(
+        "--workload",
+        "-w",
+        help="Model and dataset under one name: auto, digits, imagenette, cifar10 or "
+        "imagefolder:PATH. It fixes classes and preprocessing.",
+    ),
+]
+
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]

@@ -1,0 +1,108 @@
+"""What an engine takes and gives: names, dtypes and shapes, and whether an array fits them.
+
+Only descriptions and checks; memory and execution are infer.py's.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trtlab.backend import trt
+from trtlab.errors import InputError
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class ProfileShapes(NamedTuple):
+    """The shapes that one optimization profile accepts for an input, and what it is tuned for."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def accept(self, shape: Shape) -> bool:
+        """Say whether every dimension of `shape` lies within min and max."""
+        bounds = zip(self.min, shape, self.max, strict=True)
+        return all(low <= size <= high for low, size, high in bounds)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of an engine: name, dtype, and shape with -1 where it is dynamic.
+
+    `profiles` holds an input's shapes per optimization profile; it is empty for outputs.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: Shape
+    profiles: tuple[ProfileShapes, ...] = ()
+
+    def __str__(self) -> str:
+        dims = ", ".join("N" if size == -1 else str(size) for size in self.shape)
+        return f"{self.dtype} ({dims})"
+
+
+def tensor_specs(engine: Any) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
+    """Return the specs of an engine's inputs and outputs, by name."""
+    inputs: dict[str, TensorSpec] = {}
+    outputs: dict[str, TensorSpec] = {}
+    for name in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors)):
+        dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
+        shape = tuple(engine.get_tensor_shape(name))
+        if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT:
+            outputs[name] = TensorSpec(name, dtype, shape)
+            continue
+        profiles = (
+            ProfileShapes(*(tuple(dims) for dims in engine.get_tensor_profile_shape(name, index)))
+            for index in range(engine.num_optimization_profiles)
+        )
+        inputs[name] = TensorSpec(name, dtype, shape, tuple(profiles))
+    return inputs, outputs
+
+
+def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
+    """Raise InputError unless the engine can take `array` as the input `spec`."""
+    name = spec.name
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"Input {name!r} is a {type(array).__name__}, expected a NumPy array; for a PyTorch "
+            "tensor pass tensor.cpu().numpy()."
+        )
+    if array.dtype != spec.dtype:
+        raise InputError(
+            f"Input {name!r} is {array.dtype}, expected {spec.dtype}: convert it with "
+            f".astype(np.{spec.dtype}). Raw uint8 pixels need the model's preprocessing first."
+        )
+    if array.ndim != len(spec.shape) or any(
+        fixed not in (-1, size) for size, fixed in zip(array.shape, spec.shape, strict=True)
+    ):
+        raise InputError(
+            f"Input {name!r} has shape {array.shape}, expected {spec}. A single image needs a "
+            "leading dimension: image[np.newaxis]."
+        )
+    shapes = spec.profiles[profile]
+    if not shapes.accept(array.shape):
+        others = [i for i, other in enumerate(spec.profiles) if other.accept(array.shape)]
+        advice = (
+            f"Profile {others[0]} takes it: TensorRTInference(..., profile={others[0]})"
+            if others
+            else "Split or fill up the batch, or build an engine whose profile includes it"
+        )
+        raise InputError(
+            f"Input {name!r} has shape {array.shape}, and profile {profile} takes {shapes.min} to "
+            f"{shapes.max}. {advice}."
+        )
+
+
+def require_finite(array: Array, name: str) -> None:
+    """Raise InputError if a value of `array` is NaN or infinite."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise InputError(
+            f"Input {name!r} holds {array.size - int(finite.sum())} values that are NaN or "
+            "infinite. Check the preprocessing."
+        )
