@@ -407,7 +407,7 @@ def test_a_gpu_without_memory_ends_one_build_and_not_the_process(
 ) -> None:
     with monkeypatch.context() as small:
         small.setenv("TRTLAB_EMULATED_MEMORY_MIB", "1")
-        line = refused(*build(small_onnx, tmp_path / "x.engine"))
+        line = refused(*build(small_onnx, tmp_path / "x.engine", "--max-batch-size", 512))
     assert "memory" in line
     assert is_empty(tmp_path)
     assert trtlab(*build(small_onnx, tmp_path / "x.engine")).status == 0

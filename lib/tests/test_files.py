@@ -52,7 +52,8 @@ def test_a_disk_that_refuses_is_named_in_one_line_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     def refuse(self: Path, data: bytes) -> int:
-        self.open("wb").write(data[:3])
+        with self.open("wb") as file:
+            file.write(data[:3])
         raise OSError(number, "refused")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)

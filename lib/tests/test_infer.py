@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from trtlab.backend import IS_EMULATED, cuda
+from trtlab.backend import IS_EMULATED, compat, cuda, trt
 from trtlab.build import build_engine
 from trtlab.engines import load_engine
 from trtlab.errors import EngineError, InferenceError, InputError
@@ -160,6 +160,15 @@ class TestResults:
     def test_a_deserialised_engine_serves_as_well_as_a_path(self, engine_path, expected):
         with TensorRTInference(load_engine(engine_path)) as model:
             np.testing.assert_allclose(model(images(2)), expected(images(2)), atol=1e-4)
+
+    def test_two_instances_of_one_engine_work_side_by_side(self, engine_path, expected):
+        # On 8.6 only because build_engine asks for PROFILE_SHARING_0806.
+        engine = load_engine(engine_path)
+        with TensorRTInference(engine) as one, TensorRTInference(engine) as two:
+            x, y = images(3, seed=1), images(7, seed=2)
+            np.testing.assert_allclose(one(x), expected(x), atol=1e-4)
+            np.testing.assert_allclose(two(y), expected(y), atol=1e-4)
+            np.testing.assert_allclose(one(y), expected(y), atol=1e-4)
 
 
 class TestProfiles:
@@ -326,6 +335,19 @@ class TestLifetime:
 
 
 class TestFailures:
+    @pytest.mark.skipif(compat.version_tuple(trt.__version__)[0] >= 10, reason="10 shares profiles")
+    def test_a_profile_that_another_context_holds_is_refused_with_the_reason(
+        self, network, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(compat, "share_profiles", lambda trt, config: None)
+        onnx_path = export_onnx(network, tmp_path / "x.onnx", input_shape=(3, 8, 8))
+        build_engine(onnx_path, tmp_path / "x.engine", TWO_PROFILES)
+        engine = load_engine(tmp_path / "x.engine")
+        with TensorRTInference(engine):
+            with pytest.raises(InferenceError, match=r"could not select optimization profile 0: ."):
+                TensorRTInference(engine)
+            TensorRTInference(engine, profile=1).close()
+
     def test_an_enqueue_that_fails_raises_with_tensorrts_reason(self, model, expected):
         context, buffer = model._context, model._buffers["output"]
         assert context.set_tensor_address("output", 0)

@@ -83,7 +83,7 @@ def test_the_pass_region_is_bounded_by_both_targets():
     regions = {patch.get_label(): patch for patch in figure.axes[0].patches}
     assert regions["FP16 target"].get_width() == pytest.approx(2.61 / 2)
     assert regions["FP16 target"].get_y() == -0.1
-    assert regions["INT8 target"].get_width() == pytest.approx(2.61 / 3)
+    assert regions["INT8 target"].get_width() == pytest.approx(2.61 / 4)
     assert regions["INT8 target"].get_y() == -1.0
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import onnx
 
-from trtlab.backend import IS_EMULATED, NAME, compat, cuda, trt
+from trtlab.backend import IS_EMULATED, NAME, compat, device_context, trt
 from trtlab.engines import CalibrationFacts, EngineSidecar, current_gpu, sidecar_path
-from trtlab.errors import BuildError, CalibrationError, OutputError
+from trtlab.errors import BuildError, CalibrationError, OutputError, TrtLabError
 from trtlab.export import load_onnx
 from trtlab.files import atomic_path, sha256, write_bytes
 from trtlab.logger import LOGGER, Messages
@@ -59,6 +59,7 @@ def build_engine(
     with (
         atomic_path(sidecar_path(engine_path)) as sidecar_file,
         atomic_path(engine_path) as engine_file,
+        device_context(),
         LOGGER.listen() as messages,
     ):
         plan, calibration = _build(model, str(onnx_path), spec, calibrator, timing_cache, messages)
@@ -95,9 +96,8 @@ def _build(
     except (RuntimeError, TypeError) as error:  # pybind11's way of passing on a null pointer
         raise BuildError(f"TensorRT cannot start a build{messages.because()}") from error
     network = builder.create_network(compat.explicit_batch_flags(trt))
-    parser = trt.OnnxParser(
-        network, LOGGER
-    )  # owns the weights, so it lives until the build is done
+    # The parser owns the weights, so it has to live until the build is done.
+    parser = trt.OnnxParser(network, LOGGER)
     if not parser.parse(model.SerializeToString()):
         raise BuildError(f"TensorRT cannot parse {source}{_parser_errors(parser, model, messages)}")
 
@@ -137,7 +137,7 @@ def _parser_errors(parser: Any, model: onnx.ModelProto, messages: Messages) -> s
             at = model.graph.node[error.node()]
             node = f"node {at.name or error.node()} ({at.op_type})"
         found.append(f"({index + 1}) {node}: {' '.join(error.desc().split())}")
-    return f", {parser.num_errors} errors: " + " ".join(found)
+    return ": " + " ".join(found)
 
 
 def _set_precision(config: Any, network: Any, spec: BuildSpec) -> None:
@@ -282,13 +282,13 @@ def _raise_error_of(calibrator: Any) -> None:
     error = getattr(calibrator, "error", None)
     if error is None:
         return
-    if isinstance(error, Exception) and not isinstance(error, CalibrationError):
+    if isinstance(error, Exception) and not isinstance(error, TrtLabError):
         raise CalibrationError(f"The calibrator failed: {type(error).__name__}: {error}") from error
     raise error
 
 
 def _read_timing_cache(config: Any, path: Path, messages: Messages) -> None:
-    stored = path.read_bytes() if path.exists() else b""
+    stored = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(stored)
     if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
         return
@@ -340,8 +340,7 @@ def _memory_advice(messages: Messages) -> str:
     text = " ".join(messages.errors).lower()
     if "out of memory" not in text and "outofmemory" not in text:
         return ""
-    free, total = cuda.mem_get_info()
     return (
-        f" The GPU ran out of memory ({free >> 20:,} of {total >> 20:,} MiB are free now): lower "
-        "the largest batch or workspace_mib, or end other programs on it."
+        " The GPU ran out of memory: lower the largest batch or workspace_mib, or end other "
+        "programs on it."
     )

@@ -88,7 +88,7 @@ def _stack_images(samples: list[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(batch)  # np.stack keeps the strides of channels-last images
 
 
-class _Calibrator:
+class BaseCalibrator:
     """What both calibrators share: all of TensorRT's calibration protocol but the algorithm.
 
     TensorRT calls `read_calibration_cache` once. If that returns None, it calls `get_batch` until
@@ -185,7 +185,7 @@ class _Calibrator:
             self._device_input.free()
             self._device_input = None
 
-    def __enter__(self) -> "_Calibrator":
+    def __enter__(self) -> "BaseCalibrator":
         return self
 
     def __exit__(
@@ -238,7 +238,7 @@ class _Calibrator:
             )
 
 
-class EntropyCalibrator(_Calibrator, trt.IInt8EntropyCalibrator2):
+class EntropyCalibrator(BaseCalibrator, trt.IInt8EntropyCalibrator2):
     """Chooses the clip that loses least information (KL divergence); the choice for CNNs.
 
     Source: S. Migacz, 8-bit Inference with TensorRT, GTC 2017.
@@ -247,7 +247,7 @@ class EntropyCalibrator(_Calibrator, trt.IInt8EntropyCalibrator2):
     algorithm = "EntropyCalibration2"
 
 
-class MinMaxCalibrator(_Calibrator, trt.IInt8MinMaxCalibrator):
+class MinMaxCalibrator(BaseCalibrator, trt.IInt8MinMaxCalibrator):
     """Takes the largest magnitude seen: nothing is clipped, and one outlier coarsens every step."""
 
     algorithm = "MinMaxCalibration"

@@ -211,9 +211,7 @@ def write_image_folder(dataset: Pictures, classes: Sequence[str], folder: str | 
     return folder
 
 
-def make_loader(
-    dataset: Dataset[tuple[Tensor, int]], batch_size: int
-) -> DataLoader[Any]:
+def make_loader(dataset: Dataset[tuple[Tensor, int]], batch_size: int) -> DataLoader[Any]:
     """Return batches of ((N, 3, 224, 224) float32, (N,) int64) in the order of the data set.
 
     Nothing is shuffled here: the data set's seed already did it, and said in which order.

@@ -106,7 +106,7 @@ def _backend() -> Finding:
 def _weights() -> Finding:
     from trtlab.models import shipped_weights
 
-    path = shipped_weights()
+    path = shipped_weights("digits/resnet50-slim.safetensors")
     if path.is_file():
         return Finding(
             what="digits weights", state="ok", found=f"{path.stat().st_size / 1e6:.1f} MB"

@@ -21,6 +21,7 @@ _REASONS = {
     errno.EACCES: "permission was denied; choose a folder that you may write to",
     errno.EPERM: "permission was denied; choose a folder that you may write to",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder; name a file",
 }
 

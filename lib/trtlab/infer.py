@@ -5,8 +5,8 @@ once, which is most of what separates a good wrapper from a slow one. Timing it 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,7 +15,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from trtlab.backend import IS_EMULATED, cuda, trt
+from trtlab.backend import cuda, device_context, trt
 from trtlab.backend.compat import device_memory_bytes
 from trtlab.engines import load_engine
 from trtlab.errors import InferenceError, InputError
@@ -77,7 +77,7 @@ class TensorRTInference:
             )
         self.max_batch = next(iter(self.inputs.values())).profiles[profile].max[0]
         try:
-            with _device_context():
+            with device_context():
                 self._create_context()
                 self._allocate()
         except BaseException:
@@ -149,7 +149,7 @@ class TensorRTInference:
         self._require_names(feeds)
         for name, array in feeds.items():
             require_fit(array, self.inputs[name], self.profile)
-        with self._lock, _device_context():
+        with self._lock, device_context():
             if self._context is None:
                 raise InferenceError("The engine was closed; make a new TensorRTInference.")
             outputs = self._run(feeds)
@@ -215,7 +215,7 @@ class TensorRTInference:
         with self._lock:
             if self._engine is None:
                 return
-            with _device_context():
+            with device_context():
                 for buffer in self._buffers.values():
                     buffer.device.free()
                 self._buffers = {}
@@ -239,21 +239,6 @@ class TensorRTInference:
         # Too late to tell anybody: __init__ may have failed early, or the driver be gone at exit.
         with suppress(Exception):
             self.close()
-
-
-@contextmanager
-def _device_context() -> Iterator[None]:
-    """Make the CUDA context current in this thread; only the thread that imported pycuda has it."""
-    if IS_EMULATED:
-        yield
-        return
-    from pycuda.autoprimaryctx import context
-
-    context.push()
-    try:
-        yield
-    finally:
-        context.pop()
 
 
 def _ask(what: str, call: Callable[..., Any], *arguments: Any) -> Any:

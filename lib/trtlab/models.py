@@ -92,6 +92,16 @@ def create_model(arch: str, num_classes: int) -> nn.Module:
     return ARCHITECTURES[arch](num_classes)
 
 
+def silence_residuals(model: nn.Module) -> None:
+    """Start every bottleneck as the identity, with which a deep model learns from the first step.
+
+    Source: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1.
+    """
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.bn3.weight)
+
+
 def shipped_weights(name: str) -> Path:
     """Return a file of `datasets/`, such as "digits/resnet50-slim.safetensors".
 

@@ -16,12 +16,18 @@ from torch.utils.data import Dataset
 
 from trtlab.backend import IS_EMULATED
 from trtlab.benchmark import Runner, benchmark_runners
-from trtlab.calibrate import EntropyCalibrator, MinMaxCalibrator, calibration_batches
+from trtlab.calibrate import (
+    BaseCalibrator,
+    EntropyCalibrator,
+    MinMaxCalibrator,
+    calibration_batches,
+)
 from trtlab.engines import read_sidecar
 from trtlab.errors import CalibrationError, EngineError
 from trtlab.export import (
     DEFAULT_OPSET,
     SimplifyReport,
+    batch_dimension,
     export_onnx,
     load_onnx,
     simplify_onnx,
@@ -36,7 +42,10 @@ from trtlab.torch_infer import torch_predictor
 from trtlab.workloads import Workload, load_workload
 
 ENGINE_SUFFIXES = (".engine", ".trt")
-CALIBRATORS = {"entropy": EntropyCalibrator, "minmax": MinMaxCalibrator}
+CALIBRATORS: dict[str, type[BaseCalibrator]] = {
+    "entropy": EntropyCalibrator,
+    "minmax": MinMaxCalibrator,
+}
 
 
 def workload_with_model(workload: str, model: str) -> Workload:
@@ -98,7 +107,7 @@ def convert_to_onnx(
 @contextmanager
 def fresh_calibration(
     algorithm: str, dataset: Dataset[Any], batch_size: int, cache_path: Path
-) -> Iterator[EntropyCalibrator | MinMaxCalibrator]:
+) -> Iterator[BaseCalibrator]:
     """Yield a calibrator over `dataset`; a cache that is there is replaced, not used.
 
     A calibrator that finds a cache file takes its scales from there, and a file left by an earlier
@@ -114,7 +123,7 @@ def fresh_calibration(
             yield calibrator
 
 
-def calibrator_class(algorithm: str) -> type[EntropyCalibrator] | type[MinMaxCalibrator]:
+def calibrator_class(algorithm: str) -> type[BaseCalibrator]:
     """Return the calibrator called "entropy" or "minmax". Raises: CalibrationError."""
     if algorithm not in CALIBRATORS:
         raise CalibrationError(
@@ -135,8 +144,7 @@ def batch_profiles(onnx: Path, opt: int | None, largest: int | None) -> tuple[Sh
         ModelError: if the file is no ONNX model.
         BuildError: if the batch is fixed and another was asked for.
     """
-    batch = load_onnx(onnx).graph.input[0].type.tensor_type.shape.dim[0]
-    fixed = batch.dim_value or None
+    fixed = batch_dimension(load_onnx(onnx))
     if fixed and all(wanted in (None, fixed) for wanted in (opt, largest)):
         return ()
     largest = largest or 32

@@ -3,7 +3,7 @@
 Notebooks and pipes get nothing: nbgrader scores a cell that writes to stderr with zero.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,6 +19,9 @@ from rich.progress import (
 
 T = TypeVar("T")
 
+_console = Console(stderr=True)
+# One console for all bars: two that show at once, a build and its calibration, share the screen.
+
 
 @contextmanager
 def progress_bar(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
@@ -26,7 +29,6 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
 
     `total` None shows a moving bar with the elapsed time, for work whose length is unknown.
     """
-    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(complete_style="#76B900", finished_style="#76B900"),
@@ -35,9 +37,9 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
+        console=_console,
         # is_terminal alone would also be true in Jupyter, whose cells must stay clean.
-        disable=not console.is_terminal or console.is_jupyter,
+        disable=not _console.is_terminal or _console.is_jupyter,
         transient=True,
     ) as bar:
         task = bar.add_task(description, total=total)
@@ -50,7 +52,7 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Iterate over `items` with a progress bar. `total` is needed where len(items) is unknown."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress_bar(description, total) as advance:
         for item in items:

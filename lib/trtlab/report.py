@@ -5,6 +5,7 @@ come from `trtlab.plots`; nothing is measured or judged here.
 """
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def targets_table(results: Results) -> Table:
     """The course's targets, what was measured, and whether they are met."""
     rows = []
     for target in results.targets:
-        batch = f", batch {target.batch_size}" if target.batch_size else ""
+        batch = f" at batch {target.batch_size}" if target.batch_size else ""
         sign, unit = ("≤", "") if target.quantity == "accuracy loss" else ("≥", "x")
         rows.append(
             (
@@ -246,28 +247,47 @@ def _clock_check(results: Results) -> str | None:
     )
 
 
-def rich_table(table: Table) -> RichTable:
-    """Return `table` for a Rich console. Cells are plain text: brackets are no markup."""
+def rich_table(table: Table, leave_out: Container[str] = ()) -> RichTable:
+    """Return `table` for a Rich console, without the columns to leave out.
+
+    Cells are plain text, brackets are no markup, and words break only where they have a space.
+    """
     rich = RichTable(
         title=Text(table.title, style="bold"),
         caption=Text(table.caption),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
-    for index, column in enumerate(table.columns):
-        rich.add_column(Text(column), justify="left" if index < table.left else "right")
+    kept = [index for index, column in enumerate(table.columns) if column not in leave_out]
+    for index in kept:
+        cells = [table.columns[index], *(row[index] for row in table.rows)]
+        words = [word for cell in cells for word in cell.split()]
+        rich.add_column(
+            Text(table.columns[index]),
+            justify="left" if index < table.left else "right",
+            overflow="fold",
+            min_width=max(map(len, words)),
+        )
     for row in table.rows:
-        rich.add_row(*(Text(cell, style=_VERDICT_STYLES.get(cell, "")) for cell in row))
+        cells = [row[index] for index in kept]
+        rich.add_row(*(Text(cell, style=_VERDICT_STYLES.get(cell, "")) for cell in cells))
     return rich
 
 
 def print_report(results: Results, console: Console | None = None) -> None:
-    """Print speed, accuracy and targets; the page has the machine and the method as well."""
+    """Print speed, accuracy and targets; the page has the machine and the method as well.
+
+    A narrow terminal goes without some columns, which the page has too.
+    """
     console = console or Console()
+    leave_out = () if console.width >= 110 else ("Why", "Top-5 %", "Build s")
     for table in (speed_table(results), model_table(results), targets_table(results)):
         if table.rows:
-            console.print(rich_table(table))
+            console.print(rich_table(table, leave_out), crop=False)  # rather wrapped than lost
             console.print()
 
 

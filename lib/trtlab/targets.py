@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trtlab.results import Results, RunnerResult, TargetVerdict, Verdict
+from trtlab.thresholds import THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,14 @@ class Target:
 
 
 TARGETS = (
-    Target("fp16", "speed-up", 2.0),
-    Target("int8", "speed-up", 3.0),
-    Target("fp16", "accuracy loss", 0.1),
-    Target("int8", "accuracy loss", 1.0),
-    # The course says 2x and 4x. Beside the weights an engine holds biases and layer tables, so the
-    # line is drawn a tenth below.
-    Target("fp16", "size reduction", 1.8),
-    Target("int8", "size reduction", 3.6),
+    Target("fp16", "speed-up", THRESHOLDS.fp16_speedup),
+    Target("int8", "speed-up", THRESHOLDS.int8_speedup),
+    Target("fp16", "accuracy loss", THRESHOLDS.fp16_accuracy_loss),
+    Target("int8", "accuracy loss", THRESHOLDS.int8_accuracy_loss),
+    Target("fp16", "size reduction", THRESHOLDS.fp16_size_ratio),
+    Target("int8", "size reduction", THRESHOLDS.int8_size_ratio),
 )
-"""Source: the course's expected results (FP16 2-3x, under 0.1 %; INT8 3-5x, 0.5-1 %; 2x and 4x)."""
+"""The course's targets; the numbers and their sources are in thresholds.py."""
 
 
 def target_for(precision: str, quantity: str) -> Target | None:
@@ -92,7 +91,7 @@ def _judge_accuracy(
         yield about.verdict("not applicable", "accuracy was not measured")
         return
     yield about.decide(
-        -change.points,
+        0.0 - change.points,  # unary minus would make a negative zero
         -change.high,
         -change.low,
         f"{change.images:,} images leave it open; measure more",

@@ -99,7 +99,10 @@ def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
 
 
 def require_finite(array: Array, name: str) -> None:
-    """Raise InputError if a value of `array` is NaN or infinite."""
+    """Raise InputError if a value of `array` is NaN or infinite.
+
+    It takes about as long as copying the array.
+    """
     finite = np.isfinite(array)
     if not finite.all():
         raise InputError(

@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 class Recipe:
     """How a model is trained: AdamW with a one-cycle learning rate and label smoothing.
 
-    Source of the schedule: Smith and Topin, "Super-Convergence", 2018.
+    The first half of the steps sees the pictures at half their size, which costs a quarter of the
+    time and gets through the start, when the loss hardly falls.
+    Sources: Smith and Topin, "Super-Convergence", 2018; for the sizes, Howard's entry to DAWNBench,
+    2018 ("progressive resizing").
     """
 
     steps: int
     batch_size: int
     learning_rate: float
-    weight_decay: float = 0.05
+    weight_decay: float = 0.02
     label_smoothing: float = 0.05
     seed: int = 0
 
 
 RECIPES = {
-    "resnet50": Recipe(steps=500, batch_size=128, learning_rate=2e-3),
-    "resnet50-slim": Recipe(steps=4000, batch_size=256, learning_rate=4e-3),
+    "resnet50": Recipe(steps=1200, batch_size=128, learning_rate=1e-3),
+    "resnet50-slim": Recipe(steps=2400, batch_size=256, learning_rate=3e-3),
 }
 """What each architecture is trained with unless told otherwise."""
 
@@ -73,8 +76,10 @@ def train_classifier(
         optimizer, max_lr=recipe.learning_rate, total_steps=recipe.steps
     )
     with progress_bar(f"training on {device}", recipe.steps) as advance:
-        for _ in range(recipe.steps):
+        for step in range(recipe.steps):
             images, labels = next(batches)
+            if step < recipe.steps // 2:
+                images = F.avg_pool2d(images, 2)
             images = images.to(device, memory_format=torch.channels_last)  # (N, 3, H, W)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=device != "cpu"):
                 logits = model(images)  # (N, classes)

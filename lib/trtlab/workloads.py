@@ -85,7 +85,9 @@ class Workload(ABC):
 
     def initial_model(self) -> nn.Module:
         """Return the model that training starts from."""
-        return models.create_model(self.arch, len(self.classes))
+        model = models.create_model(self.arch, len(self.classes))
+        models.silence_residuals(model)
+        return model
 
     def training_batches(
         self, batch_size: int, seed: int, device: str
@@ -189,8 +191,8 @@ class Cifar10(Workload):
         return Preprocessed(torch.utils.data.Subset(images, parts[split]), size, seed)
 
     def initial_model(self) -> nn.Module:
-        """Return a model with ImageNet's features and a new last layer."""
-        return _with_new_head(self)
+        """Return a model with ImageNet's features where there are any, and a new last layer."""
+        return _pretrained(self.arch, len(self.classes)) or super().initial_model()
 
     def _trained_model(self) -> nn.Module:
         return self._train_once()
@@ -214,8 +216,8 @@ class ImageFolder(Workload):
         return Preprocessed(data.split_files(self._folders, split), size, seed)
 
     def initial_model(self) -> nn.Module:
-        """Return a model with ImageNet's features and a new last layer."""
-        return _with_new_head(self)
+        """Return a model with ImageNet's features where there are any, and a new last layer."""
+        return _pretrained(self.arch, len(self.classes)) or super().initial_model()
 
     def _trained_model(self) -> nn.Module:
         raise ModelError(
@@ -252,12 +254,12 @@ def load_workload(
     return workload
 
 
-def _with_new_head(workload: Workload) -> nn.Module:
-    """Return ImageNet's ResNet-50 with a new last layer; other architectures start untrained."""
-    if workload.arch != "resnet50":
-        return models.create_model(workload.arch, len(workload.classes))
+def _pretrained(arch: str, num_classes: int) -> nn.Module | None:
+    """Return ImageNet's ResNet-50 with a new last layer; None for any other architecture."""
+    if arch != "resnet50":
+        return None
     model = models.imagenet_resnet50()
-    model.fc = nn.Linear(2048, len(workload.classes))
+    model.fc = nn.Linear(2048, num_classes)
     return model
 
 

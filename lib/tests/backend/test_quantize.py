@@ -58,12 +58,12 @@ class TestHistogram:
         assert np.abs(np.cumsum(ours.counts) - np.cumsum(expected)).max() <= 2
 
     def test_the_largest_magnitude_is_in_the_last_bin(self):
-        counts = histogram(np.array([1.0, -4.0])).counts
+        counts = histogram(np.array([1.001, -4.0])).counts
         assert np.flatnonzero(counts).tolist() == [BINS // 4, BINS - 1]
 
     def test_bins_double_when_a_later_batch_exceeds_them(self):
         counted = histogram(np.array([1.0]))
-        counted.add(np.array([-3.0]))
+        counted.add(np.array([-3.001]))
         assert counted.bin_width == pytest.approx(4 / BINS)
         assert np.flatnonzero(counted.counts).tolist() == [BINS // 4 - 1, 3 * BINS // 4]
 
@@ -92,6 +92,11 @@ class TestHistogram:
         whole.add(np.concatenate(pieces))
         assert whole.bin_width == counted.bin_width
         np.testing.assert_array_equal(counted.counts, whole.counts)
+
+    def test_denormal_values_are_counted(self):
+        counted = histogram(np.array([1e-40, -2e-41, 0.0]))
+        assert counted.counts.sum() == 3
+        assert 1e-40 <= entropy_threshold(counted) < 2e-38
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     def test_values_that_are_not_finite_are_refused(self, bad):

@@ -25,14 +25,6 @@ def test_a_flag_can_be_set_and_cleared(lab, name):
     assert config.get_flag(flag) is False
 
 
-def test_the_two_precision_constraints_cannot_both_count(lab):
-    flag, config = lab.trt.BuilderFlag, lab.builder.create_builder_config()
-    config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
-    config.set_flag(flag.PREFER_PRECISION_CONSTRAINTS)
-    both = [flag.OBEY_PRECISION_CONSTRAINTS, flag.PREFER_PRECISION_CONSTRAINTS]
-    assert [config.get_flag(each) for each in both] == [True, True]
-
-
 def test_a_flag_is_no_plain_integer(lab):
     with pytest.raises(TypeError):
         lab.builder.create_builder_config().set_flag(0)

@@ -174,13 +174,14 @@ def test_an_exception_in_get_batch_is_printed_and_ends_calibration_early(lab, ca
     assert "the disk is gone" in capfd.readouterr().err
 
 
-def test_an_empty_list_ends_calibration_as_none_does(lab):
+def test_an_empty_list_ends_calibration_as_none_does(lab, capfd):
     def stop_after_one(calibrator, call):
         return calibrator.next_batch() if call == 1 else []
 
     calibrator = make(lab, three_batches(), get_batch=stop_after_one)
     assert build(lab, calibrator) is not None
     assert calibrator.calls.count("get_batch") == 2
+    assert "Exception" not in capfd.readouterr().err
 
 
 def test_calibration_without_any_batch_fails(lab):

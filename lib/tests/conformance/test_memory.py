@@ -199,7 +199,7 @@ def test_a_stream_waits_for_an_event_of_another(lab):
     np.testing.assert_array_equal(out, numbers())
 
 
-@pytest.mark.gpu
+@pytest.mark.parametrize("lab", [pytest.param("tensorrt", marks=pytest.mark.gpu)], indirect=True)
 def test_every_name_of_the_emulated_cuda_exists_in_pycuda(lab):
     from trtlab.backend.emulated import cuda as emulated
 

@@ -6,6 +6,8 @@ TRTLAB_BACKEND=tensorrt or TRTLAB_BACKEND=emulated overrides the choice.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trtlab.backend.compat import require_supported
@@ -58,4 +60,20 @@ def _select() -> tuple[str, Any, Any]:
 NAME, trt, cuda = _select()
 IS_EMULATED = NAME == "emulated"
 
-__all__ = ["BADGE", "IS_EMULATED", "NAME", "cuda", "trt"]
+
+@contextmanager
+def device_context() -> Iterator[None]:
+    """Make the CUDA context current in this thread; only the thread that imported pycuda has it."""
+    if IS_EMULATED:
+        yield
+        return
+    from pycuda.autoprimaryctx import context
+
+    context.push()
+    try:
+        yield
+    finally:
+        context.pop()
+
+
+__all__ = ["BADGE", "IS_EMULATED", "NAME", "cuda", "device_context", "trt"]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,14 @@ class ErrorReportingGroup(TyperGroup):
 def print_json(value: Any) -> None:
     """Print `value` as JSON on stdout, for machines."""
     print(json.dumps(value, indent=2))
+
+
+def report_skipped(skipped: Sequence[tuple[Path, str]]) -> None:
+    """Count and name on stderr the unreadable files that were left out."""
+    if skipped:
+        print(f"Skipped {len(skipped)} unreadable files:", file=sys.stderr)
+    for _, reason in skipped:
+        print(f"  {reason}", file=sys.stderr)
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json
+from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, report_skipped
 from trtlab.errors import BuildError
 
 
@@ -149,11 +149,13 @@ def convert_to_tensorrt(
             [], calibration_batch_size, calibration_cache
         )
     elif calibration_data is not None:
+        images = CalibrationDataset(
+            calibration_data, load_workload(workload).preprocess, limit=calibration_images
+        )
+        report_skipped(images.skipped)
         source = pipeline.fresh_calibration(
             calibrator,
-            CalibrationDataset(
-                calibration_data, load_workload(workload).preprocess, limit=calibration_images
-            ),
+            images,
             calibration_batch_size,
             calibration_cache or output.with_suffix(".cache"),
         )

@@ -5,12 +5,12 @@ is reported through the logger, and build_serialized_network returns None.
 """
 
 import hashlib
+import time
 from typing import Any
 
 import onnx
 
-from trtlab.backend.emulated import bindings, cuda, facts, graph, precision, profile
-from trtlab.backend.emulated.calibration import CalibrationFailed, calibrate
+from trtlab.backend.emulated import bindings, cuda, facts, graph, precision, profile, ranges
 from trtlab.backend.emulated.config import IBuilderConfig
 from trtlab.backend.emulated.fusion import FusedLayer, float_tensors, fuse
 from trtlab.backend.emulated.logger import Log
@@ -22,7 +22,6 @@ from trtlab.backend.emulated.profile import IOptimizationProfile
 from trtlab.backend.emulated.pybind import Managed, expect
 from trtlab.backend.emulated.types import (
     BuilderFlag,
-    DataType,
     IHostMemory,
     NetworkDefinitionCreationFlag,
     PreviewFeature,
@@ -133,25 +132,31 @@ class Builder(Managed):
             )
         given = [added._ranges for added in config._profiles]
         calibration = config._calibration_profile
-        for index, ranges in enumerate([*given, *([calibration._ranges] if calibration else [])]):
-            if found := profile.problems(ranges, inputs, index):
+        for index, shapes in enumerate([*given, *([calibration._ranges] if calibration else [])]):
+            if found := profile.problems(shapes, inputs, index):
                 raise BuildFailure(4, where, "; ".join(found))
         precision.check_constraints(network, config)
-        return [profile.complete(ranges, inputs) for ranges in given or [{}]]
+        return [profile.complete(shapes, inputs) for shapes in given or [{}]]
 
     def _build(self, network: INetworkDefinition, config: IBuilderConfig) -> Plan:
+        started = time.perf_counter()
         profiles = self._check(network, config)
+        self._log.info(
+            f"Detected {network.num_inputs} inputs and {network.num_outputs} output network "
+            "tensors."
+        )
         model = bindings.with_binding_types(network)
         bare = graph.skeleton(model)
         _check_shapes(bare, profiles)
         fused = fuse(model)
         floats = float_tensors(model)
-        ranges = self._ranges(network, config, model, profiles[0])
-        self._warn_of_missing(fused, floats, ranges, config)
-        layers = precision.choose(fused, network, config, floats, ranges, self._log)
+        found = ranges.find(network, config, model, profiles[0], self._log)
+        if config.get_flag(BuilderFlag.INT8):
+            ranges.warn_of_missing(fused, floats, found, self._log)
+        layers = precision.choose(fused, network, config, floats, found, self._log)
         self._record(layers, profiles, config)
         try:
-            lowered = lower(model, layers, ranges)
+            lowered = lower(model, layers, found)
         except ValueError as error:
             raise BuildFailure(
                 10, "optimizer.cpp::computeCosts", f"no implementation was found: {error}"
@@ -167,93 +172,14 @@ class Builder(Managed):
             tactic_sources=config.get_tactic_sources(),
             device_memory_bytes=_device_memory(bare, layers, profiles),
         )
+        self._log.info(
+            f"Engine generation completed in {time.perf_counter() - started:.3f} seconds."
+        )
         return Plan(
             metadata=metadata,
             skeleton=bare.SerializeToString(),
             model=lowered.SerializeToString(),
         )
-
-    def _ranges(
-        self,
-        network: INetworkDefinition,
-        config: IBuilderConfig,
-        model: onnx.ModelProto,
-        first_profile: dict[str, profile.Range],
-    ) -> dict[str, float]:
-        """Return the magnitude that INT8 represents, for each tensor that has one."""
-        if not config.get_flag(BuilderFlag.INT8):
-            return {}
-        # INT8 is symmetric: the larger bound counts.
-        manual = {
-            name: max(abs(bound) for bound in tensor.dynamic_range)
-            for name, tensor in network._tensors.items()
-            if tensor.dynamic_range
-        }
-        if config.int8_calibrator is None:
-            self._log.warning(
-                "Calibrator is not being used. Users must provide dynamic range for all tensors "
-                "that are not Int32 or Bool."
-            )
-            if not manual:
-                raise BuildFailure(
-                    4,
-                    "standardEngineBuilder.cpp::initCalibrationParams",
-                    "Calibration failure occurred with no scaling factors detected. This could be "
-                    "due to no int8 calibrator or insufficient custom scales for network layers. "
-                    "Please see int8 sample to setup calibration correctly.",
-                    "Set config.int8_calibrator.",
-                )
-            return manual
-        inputs = self._calibration_inputs(network, config, first_profile)
-        try:
-            calibrated = calibrate(config.int8_calibrator, model, inputs, self._log)
-        except CalibrationFailed as error:
-            raise BuildFailure(
-                4, "calibrator.cpp::calibrateEngine", str(error), error.hint
-            ) from error
-        return {**calibrated, **manual}
-
-    def _calibration_inputs(
-        self,
-        network: INetworkDefinition,
-        config: IBuilderConfig,
-        first_profile: dict[str, profile.Range],
-    ) -> dict[str, graph.Shape]:
-        """Return the shape of a calibration batch for each input: OPT of the calibration profile.
-
-        Raises:
-            BuildFailure: if an input is not float32.
-        """
-        chosen = first_profile
-        if config._calibration_profile is not None:
-            chosen = {**first_profile, **config._calibration_profile._ranges}
-        elif config.num_optimization_profiles:
-            self._log.warning("Calibration Profile is not defined. Calibrating with Profile 0")
-        for name in first_profile:
-            if (dtype := network._tensor(name).dtype) is not DataType.FLOAT:
-                raise BuildFailure(
-                    4,
-                    "calibrator.cpp::calibrateEngine",
-                    f"the emulation calibrates float32 inputs only; {name} is {dtype.name}",
-                )
-        return {name: best for name, (_, best, _) in chosen.items()}
-
-    def _warn_of_missing(
-        self,
-        layers: list[FusedLayer],
-        floats: set[str],
-        ranges: dict[str, float],
-        config: IBuilderConfig,
-    ) -> None:
-        if not config.get_flag(BuilderFlag.INT8):
-            return
-        tensors = dict.fromkeys(n for layer in layers for n in (*layer.inputs, *layer.outputs))
-        for name in tensors:
-            if name in floats and name not in ranges:
-                self._log.warning(
-                    f"Missing scale and zero-point for tensor {name}, expect fall back to non-int8 "
-                    "implementation for any layer consuming or producing given tensor"
-                )
 
     def _record(self, layers: list[FusedLayer], profiles: Profiles, config: IBuilderConfig) -> None:
         """Record the layers in the timing cache; there are no tactics to time."""
@@ -269,13 +195,13 @@ def _check_shapes(bare: onnx.ModelProto, profiles: Profiles) -> None:
     """Refuse profiles at whose minimum, optimum or maximum the network cannot run.
 
     Raises:
-        BuildFailure: with the reason of ONNX's shape inference.
+        BuildFailure: with the reason.
     """
-    for ranges in profiles:
-        for shapes in zip(*ranges.values(), strict=True):
+    for added in profiles:
+        for shapes in zip(*added.values(), strict=True):
             try:
-                graph.infer_shapes(bare, dict(zip(ranges, shapes, strict=True)))
-            except onnx.shape_inference.InferenceError as error:
+                graph.infer_shapes(bare, dict(zip(added, shapes, strict=True)))
+            except graph.ShapeError as error:
                 raise BuildFailure(
                     4, "shapeContext.cpp::checkVolume", f"the network cannot run: {error}"
                 ) from error
@@ -288,8 +214,8 @@ def _device_memory(bare: onnx.ModelProto, layers: list[FusedLayer], profiles: Pr
         BuildFailure: if the device has less.
     """
     needed = max(
-        facts.activation_bytes(bare, layers, {name: high for name, (_, _, high) in ranges.items()})
-        for ranges in profiles
+        facts.activation_bytes(bare, layers, {name: high for name, (_, _, high) in added.items()})
+        for added in profiles
     )
     free, _ = cuda.mem_get_info()
     if needed > free:

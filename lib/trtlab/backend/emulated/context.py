@@ -101,11 +101,11 @@ class IExecutionContext(Managed):
             )
         elif self._profile < 0:
             problem = "No optimization profile has been set for this context"
-        elif not self._within_a_profile(name, wanted):
-            ranges = [ranges[name] for ranges in self._engine._plan.metadata.profiles]
+        elif not profile.contains(bounds := self._bounds(name), wanted):
             problem = (
                 "condition: satisfyProfile. Runtime dimension does not satisfy any optimization "
-                f"profile: {wanted} was given for {name}, (min, opt, max) are {ranges}"
+                f"profile: {wanted} was given for {name}, profile {self._profile} reaches from "
+                f"{bounds[0]} to {bounds[2]}"
             )
         else:
             self._inputs[name] = wanted
@@ -113,9 +113,8 @@ class IExecutionContext(Managed):
         self._log.error(3, where, f"Parameter check failed, {problem}.")
         return False
 
-    def _within_a_profile(self, name: str, shape: graph.Shape) -> bool:
-        profiles = self._engine._plan.metadata.profiles
-        return any(profile.contains(ranges[name], shape) for ranges in profiles)
+    def _bounds(self, name: str) -> profile.Range:
+        return self._engine._plan.metadata.profiles[self._profile][name]
 
     def get_tensor_shape(self, name: str) -> Dims:
         """Return the shape of a tensor at the input shapes that are set; -1 where it is open."""
@@ -127,10 +126,18 @@ class IExecutionContext(Managed):
             return self._inputs[tensor.name]
         if self._missing_shapes():
             return tensor.shape
-        return self._inferred_shapes()[tensor.name]
+        try:
+            return self._inferred_shapes()[tensor.name]
+        except graph.ShapeError as error:
+            self._log.error(3, "executionContext.cpp::getTensorShape", str(error))
+            return tensor.shape
 
     def _inferred_shapes(self) -> dict[str, graph.Shape]:
-        """Return the shapes of all tensors at the current input shapes, computed once for each."""
+        """Return the shapes of all tensors at the current input shapes, computed once for each.
+
+        Raises:
+            ShapeError: if the network cannot run at them.
+        """
         key = tuple(self._inputs.values())
         if key not in self._inferred:
             self._inferred[key] = self._engine._shapes(self._inputs)
@@ -203,12 +210,10 @@ class IExecutionContext(Managed):
         for name, shape in self._inputs.items():
             if -1 in shape:
                 return f"The shape of dynamic input {name} is not set: call set_input_shape."
-            bounds = self._engine._plan.metadata.profiles[self._profile][name]
-            if not profile.contains(bounds, shape):
-                return (
-                    f"Supplied binding dimension {list(shape)} for {name} exceed min ~ max range "
-                    f"of profile {self._profile}: {bounds[0]} ~ {bounds[2]}."
-                )
+        try:
+            self._inferred_shapes()
+        except graph.ShapeError as error:
+            return str(error)
         for name, tensor in self._engine._tensors.items():
             if not addresses.get(name):
                 role = "input" if tensor.is_input else "output"

@@ -328,12 +328,10 @@ def memset_d8_async(
     dest: DeviceAllocation | int, data: int, size: int, stream: Stream | None = None
 ) -> None:
     """Queue setting `size` bytes to `data`."""
-    _enqueue_copy(
-        _device_bytes(dest, size, "cuMemsetD8Async"),
-        np.full(size, data, np.uint8),
-        stream,
-        "cuMemsetD8Async",
-    )
+    call = "cuMemsetD8Async"
+    with LOCK:
+        target = _device_bytes(dest, size, call)
+        _enqueue_copy(target, np.full(size, data, np.uint8), stream, call)
 
 
 def _enqueue_copy(target: Bytes, source: Bytes, stream: Stream | None, call: str) -> None:

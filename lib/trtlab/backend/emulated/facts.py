@@ -54,6 +54,8 @@ def _parameters(
         found["PrePadding"], found["PostPadding"] = list(pads[:half]), list(pads[half:])
     if layer.kind in _PARAMETRISED and len(head.input) > 1 and head.input[1] in constants:
         weight = shapes[head.input[1]]
+        if head.op_type.startswith("Conv"):
+            found["Kernel"] = list(weight[2:])
         transposed = head.op_type == "Gemm" and given.get("transB", 0)
         axis = {"Conv": 0, "ConvTranspose": 1}.get(head.op_type, 0 if transposed else -1)
         found["OutMaps"] = weight[axis]

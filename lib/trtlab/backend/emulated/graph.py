@@ -100,12 +100,17 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     return bare
 
 
+class ShapeError(Exception):
+    """A network cannot run at these input shapes; the message says why."""
+
+
 def infer_shapes(bare: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     """Return the shape of every tensor of a skeleton for concrete input shapes.
 
     Raises:
-        onnx.shape_inference.InferenceError: if the network cannot run at these shapes.
+        ShapeError: if dimensions of one name differ, or an operator refuses its inputs' shapes.
     """
+    _check_symbols(bare, inputs)
     model = onnx.ModelProto()
     model.CopyFrom(bare)
     for value in model.graph.input:
@@ -114,10 +119,26 @@ def infer_shapes(bare: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str
     for value in model.graph.output:
         # Declared dimensions would contradict the inferred ones where a symbol became a number.
         value.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise ShapeError(str(error).strip()) from error
     return {
-        value.name: shape_of(value) for value in [*graph.value_info, *graph.input, *graph.output]
+        value.name: shape_of(value)
+        for value in [*inferred.value_info, *inferred.input, *inferred.output]
     }
+
+
+def _check_symbols(bare: onnx.ModelProto, inputs: Mapping[str, Shape]) -> None:
+    sizes: dict[str, int] = {}
+    for value in bare.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, inputs.get(value.name, ()), strict=False):
+            if dim.dim_param and sizes.setdefault(dim.dim_param, size) != size:
+                raise ShapeError(
+                    "All named dimensions that appear in multiple input tensors must have the same "
+                    f"value: {dim.dim_param} is {sizes[dim.dim_param]} and {size}"
+                )
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

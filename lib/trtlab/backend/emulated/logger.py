@@ -59,7 +59,7 @@ _CATEGORIES = {
     2: "Internal Error",
     3: "API Usage Error",
     4: "Internal Error",
-    9: "Internal Error",
+    10: "Internal Error",
 }
 
 

@@ -300,7 +300,8 @@ class _Lowering:
         self._node(op_type, inputs, output, domain=domain, **axis)
 
     def _node(self, op_type: str, inputs: list[str], output: str, **attributes: object) -> None:
-        self.nodes.append(helper.make_node(op_type, inputs, [output], name=output, **attributes))
+        name = f"{output}@{op_type}"  # a node of the network may have the name of its output
+        self.nodes.append(helper.make_node(op_type, inputs, [output], name=name, **attributes))
 
 
 def _channel_axis(node: onnx.NodeProto, ndim: int) -> int:

@@ -70,6 +70,7 @@ class Runtime(Managed):
                 f"The engine cannot be used: {error}.",
             )
             return None
+        self._log.info(f"Loaded engine size: {len(data) >> 20} MiB")
         return ICudaEngine(content, data, self._log)
 
 
@@ -224,6 +225,7 @@ class ICudaEngine(Managed):
                 "Free device memory, or build for a smaller maximum batch.",
             )
             return None
+        self._session()  # made here, so that the first inference is not the slow one
         return IExecutionContext(self)
 
     def create_engine_inspector(self) -> EngineInspector:

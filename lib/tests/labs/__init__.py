@@ -1,0 +1,1 @@
+"""Tests of the notebooks: run, released, mutated, and in a browser."""

@@ -1,0 +1,12 @@
+"""What the notebooks import: `from trtlab.lab import check, hint, predict, ...`.
+
+This is the student's side: it runs the student's code, shows cards and pictures, and decides
+nothing that is graded; the grader judges from evidence of its own with the same checks.
+"""
+
+from trtlab.lab.artifacts import artifact, provided
+from trtlab.lab.hints import hint
+from trtlab.lab.predictions import predict, show_predictions
+from trtlab.lab.session import check
+
+__all__ = ["artifact", "check", "hint", "predict", "provided", "show_predictions"]

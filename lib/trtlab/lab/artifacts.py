@@ -1,0 +1,137 @@
+"""`artifact("resnet50_simplified.onnx")`: a deliverable of an earlier lab, or a provided one.
+
+Each notebook stands alone. What a student made in an earlier lab is used; where it is missing or
+unusable, the reference library makes one and says so.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from IPython.display import display
+from torch import nn
+
+from trtlab import __version__
+from trtlab.backend import NAME, trt
+from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
+from trtlab.data import cache_dir
+from trtlab.engines import current_gpu, load_engine
+from trtlab.errors import InputError, TrtLabError
+from trtlab.export import load_onnx
+from trtlab.pipeline import convert_to_onnx, fresh_calibration
+from trtlab.workloads import Workload, load_workload
+
+CALIBRATION_IMAGES = 96
+CALIBRATION_BATCH = 32
+MADE_IN = {
+    "resnet50_simplified.onnx": "01-export",
+    "resnet50_fp16.engine": "02-build",
+    "resnet50_dynamic_fp16.engine": "02-build",
+    "resnet50_int8.engine": "03-calibrate",
+    "resnet50_calib.cache": "03-calibrate",
+    "resnet50_fp32.engine": "",  # no lab makes it; lab 5 compares with it
+}
+"""Deliverable -> the lab whose folder it is looked for in."""
+
+
+def artifact(name: str) -> Path:
+    """Return the path of a deliverable: yours, if an earlier lab left a usable one, else provided.
+
+    Yours is looked for in the current folder and in the folder of the lab that makes it.
+
+    Raises:
+        InputError: if there is no such deliverable.
+    """
+    if name not in MADE_IN:
+        raise InputError(f"There is no deliverable {name!r}; there are {', '.join(MADE_IN)}.")
+    for folder in (Path(), Path("..") / MADE_IN[name]):
+        path = folder / name
+        if MADE_IN[name] and path.is_file() and _usable(path):
+            display(_Note(f"Using your own {name} ({path})."))
+            return path
+    path = provided(name)
+    display(_Note(f"Using a provided {name}: no usable one of yours was found."))
+    return path
+
+
+def provided(name: str) -> Path:
+    """Return the path of a deliverable made by the reference library, making it the first time.
+
+    It is kept in the user's cache folder, for this machine's TensorRT and GPU.
+    """
+    folder = _provided_folder()
+    path = folder / name
+    if not path.is_file():
+        _MAKERS[name](folder)
+    return path
+
+
+def reference_model() -> tuple[Workload, nn.Module]:
+    """Return the course's workload and its trained model."""
+    workload = load_workload()
+    return workload, workload.load_model()
+
+
+class _Note:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _usable(path: Path) -> bool:
+    try:
+        if path.suffix == ".onnx":
+            load_onnx(path)
+        elif path.suffix == ".engine":
+            load_engine(path)
+    except TrtLabError:
+        return False
+    return True
+
+
+def _provided_folder() -> Path:
+    gpu = (current_gpu()[0] or "cpu").replace(" ", "-")
+    workload = load_workload()
+    key = f"{__version__}-{NAME}-{trt.__version__}-{gpu}-{workload.name}-{workload.arch}"
+    return cache_dir() / "provided" / key
+
+
+def _make_onnx(folder: Path) -> None:
+    workload, model = reference_model()
+    convert_to_onnx(model, folder / "resnet50_simplified.onnx", input_shape=workload.input_shape)
+
+
+def _engine_maker(name: str, precision: Precision) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        build_engine(
+            provided("resnet50_simplified.onnx"),
+            folder / name,
+            BuildSpec(precision=precision, profiles=(ShapeProfile(min=1, opt=8, max=32),)),
+            timing_cache=folder / "timing.cache",
+        )
+
+    return make
+
+
+def _make_int8(folder: Path) -> None:
+    images = load_workload().dataset("calibration", size=CALIBRATION_IMAGES)
+    cache = folder / "resnet50_calib.cache"
+    with fresh_calibration("entropy", images, CALIBRATION_BATCH, cache) as calibrator:
+        build_engine(
+            provided("resnet50_simplified.onnx"),
+            folder / "resnet50_int8.engine",
+            BuildSpec(precision=Precision.INT8, profiles=(ShapeProfile(min=1, opt=8, max=32),)),
+            calibrator=calibrator,
+            timing_cache=folder / "timing.cache",
+        )
+
+
+_MAKERS: dict[str, Callable[[Path], None]] = {
+    "resnet50_simplified.onnx": _make_onnx,
+    "resnet50_fp32.engine": _engine_maker("resnet50_fp32.engine", Precision.FP32),
+    "resnet50_fp16.engine": _engine_maker("resnet50_fp16.engine", Precision.FP16),
+    "resnet50_dynamic_fp16.engine": _engine_maker("resnet50_dynamic_fp16.engine", Precision.FP16),
+    "resnet50_int8.engine": _make_int8,
+    "resnet50_calib.cache": _make_int8,
+}
