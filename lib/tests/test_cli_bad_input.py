@@ -14,9 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
-from sample_results import sample_results
 
 from cli_runner import trtlab
+from sample_results import sample_results
 from trtlab.backend import IS_EMULATED
 from trtlab.engines import sidecar_path
 from trtlab.results import write_results
@@ -333,9 +333,6 @@ def test_a_disk_that_is_full_or_read_only_leaves_nothing_half_written(
     words: str,
     command: str,
 ) -> None:
-    from sample_results import sample_results
-    from trtlab.results import write_results
-
     results = write_results(tmp_path / "results.json", sample_results())
     out = tmp_path / "out"
     arguments = {

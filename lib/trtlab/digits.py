@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import functional as TF
 
 from trtlab.data import SPLITS, Split, normalise, require_split
-from trtlab.drawing import FRAGMENTS, NUMBERS, draw
+from trtlab.drawing import NUMBERS, OTHERS, draw
 from trtlab.errors import DataError
 
 CLASSES = tuple("0123456789")
@@ -75,6 +75,14 @@ def _uniform(
     return np.random.Generator(bits).random((rows, counts * 4))[:, :columns]
 
 
+@functools.lru_cache(maxsize=64)
+def _round(split: Split, seed: int, turn: int) -> NDArray[np.int64]:
+    """Return the order in which the source images are drawn the `turn`-th time."""
+    sources = split_sources(split)
+    keys = _uniform("order", seed, SPLITS.index(split), turn, (1, len(sources)))
+    return sources[np.argsort(keys[0])]
+
+
 class DigitsDataset(Dataset[tuple[Tensor, int]]):
     """`size` drawn digits of a split, preprocessed: ((3, 224, 224) float32, label).
 
@@ -97,7 +105,6 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         if not 0 <= seed < 2**64:
             raise DataError(f"The seed is {seed}; it must be between 0 and 2**64 - 1.")
         self.split, self.seed = split, seed
-        self._order = functools.lru_cache(maxsize=64)(self._round)
 
     def __len__(self) -> int:
         return self.size
@@ -137,8 +144,8 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         return pictures, torch.from_numpy(labels[sources]).to(device)
 
     def _numbers(self, indices: Sequence[int]) -> NDArray[np.float64]:
-        """Return the uniform numbers of each sample, (N, NUMBERS + FRAGMENTS)."""
-        split, columns = SPLITS.index(self.split), NUMBERS + FRAGMENTS
+        """Return the uniform numbers of each sample, (N, NUMBERS + OTHERS)."""
+        split, columns = SPLITS.index(self.split), NUMBERS + OTHERS
         runs = [  # consecutive indices in one call: a training batch costs what one sample costs
             [index for _, index in run]
             for _, run in itertools.groupby(enumerate(indices), lambda pair: pair[1] - pair[0])
@@ -152,12 +159,7 @@ class DigitsDataset(Dataset[tuple[Tensor, int]]):
         if not 0 <= index < self.size:
             raise IndexError(f"Sample {index} of a data set of {self.size}.")
         turn, place = divmod(index, len(self.sources))
-        return int(self._order(turn)[place])
-
-    def _round(self, turn: int) -> NDArray[np.int64]:
-        """Return the order in which the source images are drawn in their `turn`-th round."""
-        keys = _uniform("order", self.seed, SPLITS.index(self.split), turn, (1, len(self.sources)))
-        return self.sources[np.argsort(keys[0])]
+        return int(_round(self.split, self.seed, turn)[place])
 
 
 def training_batches(

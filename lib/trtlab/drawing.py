@@ -18,13 +18,13 @@ from torch import Tensor
 
 SIZE = 224
 """Height and width of a picture in pixels."""
-NUMBERS = 128
+NUMBERS = 127
 """Uniform numbers that one picture consumes."""
-FRAGMENTS = 3
-"""Pieces of other digits in the clutter of one picture."""
+OTHERS = 4
+"""Other digits that appear in one picture: a faint ghost of one, and fragments of the rest."""
 
 _SPRITE = 80  # resolution of a sprite before it is pasted: 8 times the 8x8 digit and its margin
-_BARS, _DISCS = 3, 1
+_FRAGMENTS, _BARS, _DISCS = OTHERS - 1, 3, 1
 _NOISE, _GRAIN = 384, 8  # edge of the noise texture, and of one grain in it, in pixels
 
 
@@ -50,12 +50,12 @@ class Numbers:
 
 
 @torch.no_grad()
-def draw(digits: Tensor, fragments: Tensor, table: Tensor) -> Tensor:
+def draw(digits: Tensor, others: Tensor, table: Tensor) -> Tensor:
     """Draw one picture per row.
 
     Args:
         digits: the digit to recognise, (N, 8, 8) float32 in [0, 1].
-        fragments: digits whose halves go into the clutter, (N, FRAGMENTS, 8, 8).
+        others: the digits for ghost and fragments, (N, OTHERS, 8, 8).
         table: uniform numbers, (N, NUMBERS) float32 in [0, 1), on the same device.
 
     Returns:
@@ -63,48 +63,48 @@ def draw(digits: Tensor, fragments: Tensor, table: Tensor) -> Tensor:
     """
     # On the CPU a few at a time, so that the layers stay in the processor's cache.
     at_once = 8 if table.device.type == "cpu" else max(len(table), 1)
-    parts = [tensor.split(at_once) for tensor in (digits, fragments, table)]
+    parts = [tensor.split(at_once) for tensor in (digits, others, table)]
     return torch.cat([_draw(*part) for part in zip(*parts, strict=True)])
 
 
-def _draw(digits: Tensor, fragments: Tensor, table: Tensor) -> Tensor:
+def _draw(digits: Tensor, others: Tensor, table: Tensor) -> Tensor:
     u = Numbers(table)
-    count = len(digits)
     glyph = _sprites_from_digits(digits[:, None], u)  # (N, 1, 80, 80)
-    pieces = _sprites_from_digits(_halves(fragments, u), u)  # (N, 3, 80, 80)
+    ghost = _sprites_from_digits(others[:, :1], u)  # (N, 1, 80, 80)
+    fragments = _sprites_from_digits(_halves(others[:, 1:], u), u)  # (N, 3, 80, 80)
 
     level = u(0.15, 0.85)[:, None]  # (N, 1) mean brightness of the background
     picture = _gradient(level[..., None] + u(-0.22, 0.22, 3, 4))  # (N, 3, 224, 224)
-    # Clutter first, so that nothing hides the digit; it spreads further and is smaller.
-    shapes = _shapes(table.device).expand(count, -1, -1, -1)  # (N, bars + discs, 80, 80)
-    clutter = torch.cat([pieces, shapes], dim=1)
-    for layer in range(clutter.shape[1]):
-        is_piece = layer < FRAGMENTS
-        grid = _placement(
-            scale=u(0.22, 0.42) if is_piece else u(0.25, 0.9),
-            turn=u(-0.3, 0.3) if is_piece else u(-1, 1),
-            shear=u(-0.3, 0.3),
-            shift=u(-0.95, 0.95, 2),
-            aspect=u(0.8, 1.25),
-        )
-        colour = level + _contrast(u(-0.4, 0.4))[:, None] + u(-0.1, 0.1, 3)
-        _paste(picture, clutter[:, layer : layer + 1], grid, colour, u(0.4, 1.0))
-
-    grid = _placement(
-        scale=u(0.42, 0.72),
-        turn=u(-0.17, 0.17),
-        shear=u(-0.3, 0.3),
-        shift=u(-0.25, 0.25, 2),
-        aspect=u(0.75, 1.3),
-    )
-    colour = level + _away_from_the_edge(level[:, 0], u(0.16, 0.5))[:, None] + u(-0.1, 0.1, 3)
-    _paste(picture, glyph, grid, colour, u(0.75, 1.0))
+    # Clutter first, so that nothing hides the digit.
+    _paste_clutter(picture, fragments, level, u)
+    # As large as the digit, and told from it by its faintness alone, like ink from the next page.
+    colour = level + u(-0.18, 0.18)[:, None] + u(-0.05, 0.05, 3)
+    _paste(picture, ghost, _place_digit(u, spread=0.6), colour, u(0.75, 1.0))
+    colour = level + _away_from_the_edge(level[:, 0], u(0.2, 0.5))[:, None] + u(-0.1, 0.1, 3)
+    _paste(picture, glyph, _place_digit(u, spread=0.25), colour, u(0.75, 1.0))
 
     contrast = u(0.7, 1.15)
     brightness = 0.5 - 0.5 * contrast + u(-0.08, 0.08)
     picture.mul_(_per_picture(contrast)).add_(_per_picture(brightness))
     picture += _noise_windows(u(0, 1, 3, 2)).mul_(_per_picture(u(0.0, 0.03)))
     return picture.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+def _paste_clutter(picture: Tensor, fragments: Tensor, level: Tensor, u: Numbers) -> None:
+    """Scatter the fragments (N, _FRAGMENTS, 80, 80), bars and discs over the picture."""
+    shapes = _shapes(picture.device).expand(len(picture), -1, -1, -1)
+    clutter = torch.cat([fragments, shapes], dim=1)  # (N, 7, 80, 80)
+    for layer in range(clutter.shape[1]):
+        is_fragment = layer < _FRAGMENTS
+        grid = _placement(
+            scale=u(0.22, 0.42) if is_fragment else u(0.25, 0.9),
+            turn=u(-0.3, 0.3) if is_fragment else u(-1, 1),
+            shear=u(-0.3, 0.3),
+            shift=u(-0.95, 0.95, 2),
+            aspect=u(0.8, 1.25),
+        )
+        colour = level + _contrast(u(-0.4, 0.4))[:, None] + u(-0.1, 0.1, 3)
+        _paste(picture, clutter[:, layer : layer + 1], grid, colour, u(0.4, 1.0))
 
 
 def _per_picture(values: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def _sprites_from_digits(digits: Tensor, u: Numbers) -> Tensor:
 
 def _halves(digits: Tensor, u: Numbers) -> Tensor:
     """Blank one side of each 8x8 digit, so that no piece of clutter is a digit by itself."""
-    side = u(0, 4, FRAGMENTS).long()  # (N, FRAGMENTS): which of the four masks below
+    side = u(0, 4, _FRAGMENTS).long().clamp(max=3)  # (N, _FRAGMENTS): which of the four masks below
     keep = torch.zeros(4, 8, 8, device=digits.device)
     keep[0, :4], keep[1, 4:], keep[2, :, :4], keep[3, :, 4:] = 1, 1, 1, 1
     return digits * keep[side]
@@ -137,6 +137,17 @@ def _shapes(device: torch.device) -> Tensor:
     return torch.stack([bar] * _BARS + [disc] * _DISCS)[None]
 
 
+def _place_digit(u: Numbers, spread: float) -> Tensor:
+    """Return the grid of a whole digit, its centre within `spread` of the picture's."""
+    return _placement(
+        scale=u(0.42, 0.72),
+        turn=u(-0.17, 0.17),
+        shear=u(-0.3, 0.3),
+        shift=u(-spread, spread, 2),
+        aspect=u(0.75, 1.3),
+    )
+
+
 def _placement(
     *, scale: Tensor, turn: Tensor, shear: Tensor, shift: Tensor, aspect: Tensor
 ) -> Tensor:
@@ -149,10 +160,8 @@ def _placement(
     cos, sin = (1 - turn * turn) / (1 + turn * turn), 2 * turn / (1 + turn * turn)
     wide, high = scale * aspect.sqrt(), scale / aspect.sqrt()
     # The inverse map, from picture to sprite: shift back, rotate back, shear, divide by the scale.
-    # The inverse map, from picture to sprite: shift back, rotate back, shear, divide by the scale.
     axis = torch.linspace(-1, 1, SIZE, device=scale.device)
     x, y = axis - shift[:, :1], axis - shift[:, 1:]  # (N, 224) each
-    wide, high = scale * aspect.sqrt(), scale / aspect.sqrt()
     grid = torch.empty(len(scale), SIZE, SIZE, 2, device=scale.device)
     for axis_out, by_x, by_y in (
         (0, (cos + shear * sin) / wide, (sin - shear * cos) / wide),
@@ -206,5 +215,6 @@ def _noise_texture(device: torch.device) -> Tensor:
 def _noise_windows(corner: Tensor) -> Tensor:
     """Cut a window per picture and channel: corners (N, 3, 2) in [0, 1) -> (N, 3, SIZE, SIZE)."""
     windows = _noise_texture(corner.device).unfold(0, SIZE, 1).unfold(1, SIZE, 1)
-    index = (corner * windows.shape[0]).long()
+    # float32 has no number just below 1 times the size, so the last index could be one too far.
+    index = (corner * windows.shape[0]).long().clamp(max=windows.shape[0] - 1)
     return windows[index[..., 0], index[..., 1]]

@@ -92,6 +92,19 @@ class TensorRTInference:
         )
         # Not the default stream: that one waits for every other stream, and they wait for it.
         self._stream = cuda.Stream()
+        self._select_profile()
+
+    def _select_profile(self) -> None:
+        active = self._context.active_optimization_profile
+        if active == self.profile:
+            return
+        # A context begins with profile 0, or with none if another context holds that one and the
+        # engine was built without profile sharing. Asking for it then crashes TensorRT 8.6.
+        if active < 0 and self.profile == 0:
+            raise InferenceError(
+                "Optimization profile 0 of this engine is in use by another context. Close that "
+                "one, use another profile, or build the engine so that contexts share profiles."
+            )
         _ask(
             f"select optimization profile {self.profile}",
             self._context.set_optimization_profile_async,
@@ -149,6 +162,7 @@ class TensorRTInference:
         self._require_names(feeds)
         for name, array in feeds.items():
             require_fit(array, self.inputs[name], self.profile)
+        self._require_one_batch(feeds)
         with self._lock, device_context():
             if self._context is None:
                 raise InferenceError("The engine was closed; make a new TensorRTInference.")
@@ -209,6 +223,13 @@ class TensorRTInference:
             raise InputError(
                 f"The engine {' and '.join(problems)}; its inputs are {_listing(self.inputs)}."
             )
+
+    def _require_one_batch(self, feeds: Mapping[str, Array]) -> None:
+        """Refuse inputs of different batches, which crash TensorRT 8.6 where they must agree."""
+        batches = {n: len(a) for n, a in feeds.items() if self.inputs[n].shape[:1] == (-1,)}
+        if len(set(batches.values())) > 1:
+            there = ", ".join(f"{name!r} has {batch}" for name, batch in batches.items())
+            raise InputError(f"The inputs are of different batches: {there}. Pass one batch size.")
 
     def close(self) -> None:
         """Free buffers, context and engine. May be called twice; `infer` raises afterwards."""

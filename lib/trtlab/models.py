@@ -216,7 +216,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, or is no PyTorch file. Save the state dict, not the "
             "model: torch.save(model.state_dict(), path)."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # on damaged files PyTorch raises many unrelated types
         raise ModelError(
             f"{path} is truncated or no PyTorch file: {error}. Copy or save it again."
         ) from error

@@ -34,12 +34,12 @@ class Recipe:
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.02
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.0
     seed: int = 0
 
 
 RECIPES = {
-    "resnet50": Recipe(steps=1200, batch_size=128, learning_rate=1e-3),
+    "resnet50": Recipe(steps=1500, batch_size=128, learning_rate=1e-3),
     "resnet50-slim": Recipe(steps=2400, batch_size=256, learning_rate=3e-3),
 }
 """What each architecture is trained with unless told otherwise."""

@@ -22,6 +22,10 @@ from trtlab import data, digits, models, training
 from trtlab.data import Preprocessed, Split
 from trtlab.errors import DataError, ModelError
 
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 NAMES = ("digits", "imagenette", "cifar10", "imagefolder:PATH", "auto")
 
 
@@ -172,8 +176,7 @@ class Cifar10(Workload):
     _CALIBRATION = 1000  # of the 50,000 training images
 
     def __init__(self, arch: str | None, weights: Path | None) -> None:
-        classes = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
-        super().__init__("cifar10", classes, arch or "resnet50", weights)
+        super().__init__("cifar10", CIFAR10_CLASSES, arch or "resnet50", weights)
 
     def dataset(
         self, split: Split, size: int | None = None, seed: int = 0

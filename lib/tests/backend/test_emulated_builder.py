@@ -167,7 +167,7 @@ def test_a_new_config_has_the_defaults_of_tensorrt(lab):
 
 
 def test_a_config_refuses_what_the_binding_refuses(lab):
-    config = lab.config()
+    config = lab.builder.create_builder_config()
     for wrong in (1, "FP16", trt.DataType.HALF):
         with pytest.raises(TypeError):
             config.set_flag(wrong)

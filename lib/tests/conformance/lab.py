@@ -59,6 +59,7 @@ class Lab:
         for flag in flags:
             config.set_flag(getattr(self.trt.BuilderFlag, flag))
         config.profiling_verbosity = self.trt.ProfilingVerbosity.DETAILED
+        config.builder_optimization_level = 0  # nothing here asks for speed
         return config
 
     def profile(self, network: Any, batches: Range) -> Any:

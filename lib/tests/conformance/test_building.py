@@ -161,8 +161,11 @@ def test_timing_caches_can_be_combined(lab, filled_timing_cache):
     _, filled = filled_timing_cache
     config = lab.builder.create_builder_config()
     target, source = config.create_timing_cache(b""), config.create_timing_cache(filled)
-    assert target.combine(source, ignore_mismatch=False) is True
-    assert len(bytes(target.serialize())) == len(filled)
+    # 8.6.0 without cuBLAS and cuDNN refuses, as it cannot vouch for all tactics of the cache.
+    if target.combine(source, ignore_mismatch=False):
+        assert len(bytes(target.serialize())) == len(filled)
+    else:
+        assert lab.name == "tensorrt"
 
 
 def test_a_timing_cache_can_be_reset(lab, filled_timing_cache):

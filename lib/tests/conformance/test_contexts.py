@@ -12,19 +12,16 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # FP32 with TF32 off, another order of
 def test_shapes_are_dynamic_until_they_are_set(context):
     assert tuple(context.get_tensor_shape("input")) == (-1, 3, 16, 16)
     assert tuple(context.get_tensor_shape("output")) == (-1, 5)
-    assert context.all_binding_shapes_specified is False
 
 
 def test_the_output_shape_follows_the_input_shape(context):
     for batch in (1, 3, 4):
         assert context.set_input_shape("input", (batch, 3, 16, 16)) is True
         assert tuple(context.get_tensor_shape("output")) == (batch, 5)
-        assert context.all_binding_shapes_specified is True
 
 
 def test_a_static_context_needs_no_shape(lab, static_plan):
     context = lab.context(static_plan)
-    assert context.all_binding_shapes_specified is True
     assert tuple(context.get_tensor_shape("output")) == (2, 5)
 
 

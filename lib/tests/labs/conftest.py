@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from labs.harness import provide_artifacts, run_notebook
-from mutants import shrink_of
 from pydantic import TypeAdapter
 
+from labs.harness import provide_artifacts, run_notebook
+from mutants import shrink_of
 from trtlab.checks.verdict import Verdict
 
 Verdicts = dict[str, Verdict]

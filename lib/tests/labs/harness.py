@@ -18,13 +18,12 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import matplotlib
 import nbformat
-import numpy as np
 import torch
 from filelock import FileLock
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from matplotlib import pyplot
 from traitlets.config import Config
 
 from trtlab.checks.verdict import Verdict
@@ -41,7 +40,7 @@ class Run:
     Attributes:
         verdicts: of the checks that returned one, by task.
         errors: "ValueError: ..." of the cells that raised, by cell id.
-        output: what every cell wrote to stdout and stderr, by cell id.
+        output: what every cell printed and displayed, as text, by cell id.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -62,9 +61,7 @@ def solution_path(lab: int) -> Path:
 
 def labs_present() -> list[int]:
     """Return the numbers of the labs that have a notebook, 00-start left out."""
-    return sorted(
-        int(path.parent.name[:2]) for path in SOLUTIONS.glob("0[1-9]-*/*.ipynb")
-    )
+    return sorted(int(path.parent.name[:2]) for path in SOLUTIONS.glob("0[1-9]-*/*.ipynb"))
 
 
 def run_notebook(
@@ -91,7 +88,7 @@ def run_notebook(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         copy = folder / path.parent.name
-        shutil.copytree(path.parent, copy, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+        shutil.copytree(path.parent, copy, dirs_exist_ok=True)
         stack.callback(os.chdir, Path.cwd())
         os.chdir(copy)
         stack.enter_context(_collecting(run.verdicts))
@@ -99,7 +96,8 @@ def run_notebook(
         for cell in cells:
             with capture_output() as captured:
                 result = shell.run_cell(cell.source)
-            run.output[cell.id] = captured.stdout + captured.stderr
+            shown = [output.data.get("text/plain", "") for output in captured.outputs]
+            run.output[cell.id] = "\n".join([captured.stdout, captured.stderr, *shown])
             error = result.error_before_exec or result.error_in_exec
             if error is not None:
                 run.errors[cell.id] = f"{type(error).__name__}: {error}"
@@ -156,17 +154,16 @@ def _fresh_shell() -> Iterator[InteractiveShell]:
     config.InteractiveShell.colors = "nocolor"
     environment = {"IPYTHONDIR": tempfile.gettempdir(), "MPLBACKEND": "agg"}
     InteractiveShell.clear_instance()
-    with mock.patch.dict(os.environ, environment), warnings.catch_warnings():
-        # As in a kernel: a warning is shown, and is no error.
+    with mock.patch.dict(os.environ, environment), warnings.catch_warnings(record=True):
+        # As in a kernel, a warning is no error.
         warnings.simplefilter("default")
-        matplotlib.use("agg")
+        pyplot.switch_backend("agg")
         torch.manual_seed(0)
-        np.random.seed(0)
         shell = InteractiveShell.instance(config=config)
         try:
             yield shell
         finally:
-            matplotlib.pyplot.close("all")
+            pyplot.close("all")
             shell.reset(new_session=False)
             shell.restore_sys_module_state()
             InteractiveShell.clear_instance()

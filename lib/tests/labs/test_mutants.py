@@ -1,14 +1,19 @@
-"""Each plausible wrong solution loses the points that it should, and no others."""
+"""Each plausible wrong solution loses the points that it should, and no others.
+
+Speed and engine size are not judged on the emulation, so that there is nothing to lose in these
+tasks; test_lab2 and test_lab3 hold their checks against made-up evidence.
+"""
 
 import importlib
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
+
 from labs.conftest import Verdicts
 from labs.harness import labs_present, run_notebook
 from mutants import Mutant, labs_with_mutants, mutants_of, shrink_of
-
+from trtlab.backend import IS_EMULATED
 from trtlab.checks.misconceptions import MISCONCEPTIONS
 from trtlab.checks.registry import checked_tasks
 from trtlab.checks.tasks import TASKS
@@ -26,6 +31,7 @@ def checks() -> None:
         importlib.import_module(f"trtlab.checks.lab{lab}")
 
 
+@pytest.mark.skipif(not IS_EMULATED, reason="the points in `lost` are those on the emulation")
 @pytest.mark.parametrize("mutant", ALL, ids=lambda m: f"{m.task}-{m.name}".replace(" ", "-"))
 def test_a_mutant_loses_what_it_should_and_nothing_else(
     mutant: Mutant, reference: Callable[[int], Verdicts]
@@ -60,8 +66,9 @@ def test_no_two_mutants_are_the_same() -> None:
 
 def test_every_check_is_killed_by_two_mutants_at_least() -> None:
     killed = Counter(task for mutant in ALL for task in mutant.lost)
-    assert checked_tasks(), "no lab registered a check"
-    assert {task: killed[task] for task in checked_tasks() if killed[task] < FEWEST_PER_TASK} == {}
+    judged_here = [t for t in checked_tasks() if TASKS[t].category != "performance"]
+    assert judged_here, "no lab registered a check"
+    assert {task: killed[task] for task in judged_here if killed[task] < FEWEST_PER_TASK} == {}
 
 
 def test_every_misconception_is_triggered_by_a_mutant() -> None:

@@ -32,7 +32,9 @@ class Mutant:
 
 def labs_with_mutants() -> list[int]:
     """Return the numbers of the labs that have a module here."""
-    return sorted(int(path.stem.removeprefix("lab")) for path in Path(__file__).parent.glob("lab?.py"))
+    return sorted(
+        int(path.stem.removeprefix("lab")) for path in Path(__file__).parent.glob("lab?.py")
+    )
 
 
 def mutants_of(lab: int) -> list[Mutant]:

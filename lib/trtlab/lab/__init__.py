@@ -5,8 +5,22 @@ nothing that is graded; the grader judges from evidence of its own with the same
 """
 
 from trtlab.lab.artifacts import artifact, provided
+from trtlab.lab.checklist import show_checklist
+from trtlab.lab.figures import show_figures_inline
 from trtlab.lab.hints import hint
+from trtlab.lab.precheck import precheck
 from trtlab.lab.predictions import predict, show_predictions
 from trtlab.lab.session import check
 
-__all__ = ["artifact", "check", "hint", "predict", "provided", "show_predictions"]
+__all__ = [
+    "artifact",
+    "check",
+    "hint",
+    "precheck",
+    "predict",
+    "provided",
+    "show_checklist",
+    "show_predictions",
+]
+
+show_figures_inline()

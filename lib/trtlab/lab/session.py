@@ -45,6 +45,8 @@ def check(task: str) -> float:
     Raises:
         InputError: if there is no such task, or it is graded by hand.
     """
+    if task in TASKS and TASKS[task].category == "documentation":
+        raise InputError(f"Task {task} is graded by hand; it has no check.")
     shell = get_ipython()
     names = {} if shell is None else shell.user_ns
     verdict = verdict_on(task, names)
@@ -56,7 +58,7 @@ def verdict_on(task: str, names: Names) -> Verdict:
     """Judge a task from the names that a notebook has defined.
 
     Raises:
-        InputError: if there is no such task, or it is graded by hand.
+        InputError: if there is no such task, or nothing of it can be checked by machine.
     """
     if task not in TASKS:
         raise InputError(f"There is no task {task!r}; the tasks are {', '.join(TASKS)}.")
@@ -65,7 +67,7 @@ def verdict_on(task: str, names: Names) -> Verdict:
     importlib.import_module(f"trtlab.checks.lab{lab}")
     importlib.import_module(f"trtlab.lab.collect{lab}")
     if task not in _COLLECTORS:
-        raise InputError(f"Task {task} is graded by hand; it has no check.")
+        raise InputError(f"Nothing of task {task} can be checked by machine.")
     # The student's code may print to stderr or warn, which must not cost the cell its points.
     with redirect_stderr(StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -49,11 +49,6 @@ class IExecutionContext(Managed):
         return self._profile
 
     @property
-    def all_binding_shapes_specified(self) -> bool:
-        """Whether the shape of every input is known."""
-        return not self._missing_shapes()
-
-    @property
     def all_shape_inputs_specified(self) -> bool:
         """Whether the values of shape inputs are known: there are none."""
         return True

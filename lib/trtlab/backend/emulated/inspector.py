@@ -101,7 +101,7 @@ class EngineInspector(Managed):
 
     def _shapes(self) -> dict[str, Shape]:
         """Return the shapes of all tensors that are known."""
-        if self._context is not None and self._context.all_binding_shapes_specified:
+        if self._context is not None and not self._context._missing_shapes():
             return self._context._inferred_shapes()
         if not self._engine._is_dynamic():
             return self._engine._shapes({})

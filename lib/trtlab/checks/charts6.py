@@ -1,0 +1,212 @@
+"""What the four charts of lab 6 must show, and what is wrong with one that does not.
+
+A chart is judged by what can be read off the figure; whether it is clear is for people to say.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import isclose
+
+from trtlab.checks.evidence6 import ChartFacts, ReportCase
+from trtlab.checks.misconceptions import misconception
+from trtlab.checks.report6 import EMULATED_SPEEDUP, TYPED_IN
+from trtlab.results import BatchResult, Results, RunnerResult
+
+AXIS_WITHOUT_UNIT = misconception(
+    "axis-without-unit",
+    "An axis without a unit",
+    "A reader who sees 5 on an axis cannot tell milliseconds from seconds, nor percent from points. "
+    "You know it today; in a month you will not.",
+)
+MEAN_FOR_MEDIAN = misconception(
+    "mean-for-median",
+    "The mean stands for the typical call",
+    "A few slow calls pull the mean up, and nobody experiences it: half of the calls are faster "
+    "than the median, one in a hundred is slower than the p99. Show these two.",
+)
+BADGE_DROPPED = misconception(
+    "badge-dropped",
+    "The chart does not say that its times are emulated",
+    "Figures travel without the text around them. On a slide, yours would pass for a measurement "
+    "of a GPU.",
+)
+NAMELESS = misconception(
+    "nameless-series",
+    "The reader cannot tell which engine is which",
+    "Colours alone name nothing. A legend does, and so do labels at the bars or lines.",
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One of the charts.
+
+    Attributes:
+        function: the name of the student's function.
+        shows: in words, for the card.
+        drawn: returns the numbers that must be found in the figure.
+        labels: returns regular expressions, each of which some axis label must match, and what
+            they stand for.
+    """
+
+    function: str
+    shows: str
+    drawn: Callable[[Results], list[float]]
+    labels: Callable[[Results], dict[str, str]]
+
+
+def smallest_batch(results: Results) -> int:
+    """Return the batch size at which runners are compared: the smallest that was timed."""
+    return min(results.settings.batch_sizes)
+
+
+def _timed(results: Results) -> list[tuple[RunnerResult, BatchResult]]:
+    size = smallest_batch(results)
+    found = [(runner, runner.at(size)) for runner in results.runners]
+    return [(runner, entry) for runner, entry in found if entry is not None]
+
+
+def _latencies(results: Results) -> list[float]:
+    return [
+        value
+        for _, entry in _timed(results)
+        for value in (entry.latency.median_ms, entry.latency.p99_ms)
+    ]
+
+
+def _throughputs(results: Results) -> list[float]:
+    return [e.throughput.images_per_s for r in results.runners for e in r.batches]
+
+
+def _speedups(results: Results, batch: int | None = None) -> list[float]:
+    return [
+        entry.speedup.speedup
+        for entry in results.comparisons
+        if entry.baseline == results.settings.baseline and batch in (None, entry.batch_size)
+    ]
+
+
+def _tradeoff(results: Results) -> list[float]:
+    top1 = [runner.accuracy.top1 for runner, _ in _timed(results) if runner.accuracy]
+    if results.emulated:
+        return top1 + [entry.latency.median_ms for _, entry in _timed(results)]
+    return top1 + _speedups(results, smallest_batch(results))
+
+
+_MS = {r"\bms\b|milliseconds": "ms"}
+_TIMES = {r"×|\b(x|times|factor|ratio)\b": "times, or x"}
+_POINTS = {r"%|percent|points": "%"}
+
+CHARTS = (
+    Chart(
+        "latency_chart", "median and p99 of every runner at the smallest batch", _latencies,
+        lambda results: _MS,
+    ),
+    Chart(
+        "throughput_chart", "images per second of every runner against the batch size",
+        _throughputs,
+        lambda results: {r"im(age|g)s?\s*(/|per)\s*s": "images/s", "batch": "batch size"},
+    ),
+    Chart(
+        "speedup_chart", "the paired speed-ups; nothing where the time is emulated", _speedups,
+        lambda results: {} if results.emulated else _TIMES,
+    ),
+    Chart(
+        "tradeoff_chart", "top-1 against speed-up; against latency where the time is emulated",
+        _tradeoff,
+        lambda results: _POINTS | (_MS if results.emulated else _TIMES),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a chart, what to do, and the misconception behind it if recognised."""
+
+    what: str
+    next_step: str
+    misconception: str | None = None
+
+
+def problem_of(chart: Chart, case: ReportCase, facts: ChartFacts) -> Problem | None:
+    """Return the first thing that is wrong with a chart of `case`, or None."""
+    if facts.attempt.stage == "raised":
+        return Problem(
+            f"it raised {facts.attempt.error} on {case.name}",
+            "Call it in a cell of its own on `results` to see the whole traceback.",
+        )
+    if facts.returned != "Figure":
+        return Problem(
+            f"it returned a {facts.returned}",
+            "Return the figure: `figure, axes = plt.subplots()` ... `return figure`.",
+        )
+    return _wrong_data(chart, case, facts) or _wrong_labels(chart, case, facts)
+
+
+def _wrong_data(chart: Chart, case: ReportCase, facts: ChartFacts) -> Problem | None:
+    if chart.function == "speedup_chart" and case.results.emulated:
+        if not facts.values:
+            return None
+        return Problem(
+            f"bars of {', '.join(f'{v:.3g}' for v in facts.values[:3])} on {case.name}, "
+            "which hold no speed-up",
+            "Where `results.emulated`, write that nothing was measured, in place of bars.",
+            EMULATED_SPEEDUP,
+        )
+    missing = [v for v in chart.drawn(case.results) if not _among(v, facts.values)]
+    if not missing:
+        return None
+    return Problem(
+        f"{len(missing)} of {len(chart.drawn(case.results))} figures are not drawn on {case.name}, "
+        f"the first of them {missing[0]:.4g}",
+        "Draw what the results hold, for every runner.",
+        MEAN_FOR_MEDIAN if chart.function == "latency_chart" and _means_drawn(case, facts) else None,
+    )
+
+
+def _wrong_labels(chart: Chart, case: ReportCase, facts: ChartFacts) -> Problem | None:
+    labels = " | ".join(facts.labels).lower()
+    for pattern, unit in chart.labels(case.results).items():
+        if not re.search(pattern, labels):
+            return Problem(
+                f"no axis label says {unit}; they are {', '.join(facts.labels) or 'all empty'}",
+                "Give each axis what it shows and its unit: `axes.set_xlabel('latency (ms)')`.",
+                AXIS_WITHOUT_UNIT,
+            )
+    shown = " ".join(facts.texts + facts.labels)
+    nameless = [runner for runner in _named(chart, case.results) if runner not in shown]
+    if nameless:
+        return Problem(
+            f"{', '.join(nameless)} not named on {case.name}",
+            "Add a legend, or labels at the bars or lines.",
+            NAMELESS,
+        )
+    return None
+
+
+def _named(chart: Chart, results: Results) -> list[str]:
+    if chart.function != "speedup_chart":
+        return [runner.name for runner in results.runners]
+    return list(dict.fromkeys(entry.runner for entry in results.comparisons))
+
+
+def has_badge(case: ReportCase, facts: ChartFacts) -> bool:
+    """Return whether a chart says all that its results' badge says."""
+    badge = case.results.badge
+    return badge is None or badge in " ".join(" ".join(facts.texts).split())
+
+
+def typed_in(cases: Iterable[ReportCase], function: str) -> str | None:
+    """Return the misconception of a chart that shows the same on different results."""
+    values = [case.charts[function].values for case in cases]
+    same = len(values) > 1 and values[0] and all(value == values[0] for value in values)
+    return TYPED_IN if same else None
+
+
+def _means_drawn(case: ReportCase, facts: ChartFacts) -> bool:
+    return all(_among(entry.latency.mean_ms, facts.values) for _, entry in _timed(case.results))
+
+
+def _among(value: float, values: Iterable[float]) -> bool:
+    return any(isclose(value, other, rel_tol=0.005) for other in values)

@@ -1,0 +1,137 @@
+"""What can be read in a notebook without running it: texts by grade id, functions, docstrings.
+
+For documentation, which a machine can only prepare for the person who grades it. Student code is
+parsed here, never executed.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+from pydantic import BaseModel, ConfigDict
+
+from trtlab.errors import InputError
+
+PLACEHOLDER = "YOUR ANSWER HERE"  # what nbgrader leaves for the student to replace
+
+
+class Definition(BaseModel):
+    """A function or class that a student wrote.
+
+    Attributes:
+        notebook: the file's name: "02-build.ipynb".
+        name: "build_engine_fp16".
+        documented: whether it has a docstring.
+        unwritten: whether something in it still raises NotImplementedError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    notebook: str
+    name: str
+    documented: bool
+    unwritten: bool
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook of any 4.x format.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no notebook {path}.") from error
+    # nbformat lets through whatever its parts raise on files that are no notebooks.
+    except Exception as error:
+        raise InputError(f"{path} is not a readable notebook ({error}). Save it again.") from error
+
+
+def notebook_with(folder: Path, grade_id: str) -> Path | None:
+    """Return the notebook in `folder` that has a cell of this grade id, the last saved if several.
+
+    Students rename files; nbgrader's ids stay.
+    """
+    newest_first = sorted(folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in newest_first:
+        try:
+            cells = read_notebook(path).cells
+        except InputError:
+            continue
+        if any(_nbgrader(cell).get("grade_id") == grade_id for cell in cells):
+            return path
+    return None
+
+
+def answer(path: Path, grade_id: str) -> str:
+    """Return the text of a solution cell; "" if it is not there or not answered.
+
+    Raises:
+        InputError: as `read_notebook`.
+    """
+    for cell in read_notebook(path).cells:
+        if _nbgrader(cell).get("grade_id") == grade_id:
+            text = cell.source.strip()
+            return "" if text == PLACEHOLDER else text
+    return ""
+
+
+def definitions(path: Path) -> list[Definition]:
+    """Return the functions and classes at the top level of a notebook's solution cells, in order.
+
+    A method is documented by its class; names that begin with an underscore are the author's own.
+
+    Raises:
+        InputError: as `read_notebook`.
+    """
+    return [
+        Definition(
+            notebook=path.name,
+            name=node.name,
+            documented=ast.get_docstring(node) is not None,
+            unwritten=any(_is_stub(inner) for inner in ast.walk(node)),
+        )
+        for cell in read_notebook(path).cells
+        if cell.cell_type == "code" and _nbgrader(cell).get("solution")
+        for node in _top_level(cell.source)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    ]
+
+
+def course_definitions(folder: Path) -> list[Definition]:
+    """Return the definitions in a lab's folder and in those of the other labs beside it.
+
+    A damaged notebook is left out.
+    """
+    here = folder.resolve()
+    paths = {path.resolve() for path in [*here.glob("*.ipynb"), *here.glob("../0[1-6]-*/*.ipynb")]}
+    found = []
+    for path in sorted(paths, key=lambda p: p.name):
+        try:
+            found += definitions(path)
+        except InputError:
+            continue
+    return found
+
+
+def _nbgrader(cell: NotebookNode) -> dict[str, object]:
+    return dict(cell.metadata.get("nbgrader", {}))
+
+
+def _top_level(source: str) -> Iterator[ast.stmt]:
+    try:
+        yield from ast.parse(TransformerManager().transform_cell(source)).body
+    except SyntaxError:  # a cell that does not compile defines nothing
+        return
+
+
+def _is_stub(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Raise) or node.exc is None:
+        return False
+    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"

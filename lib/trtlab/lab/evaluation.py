@@ -1,0 +1,135 @@
+"""Engines against PyTorch FP32 on fresh validation images, and results.json for lab 6.
+
+An engine is classified once: what each image became is kept, by the content of the engine file, so
+that pictures, checks and the results file all speak of the same images without running them again.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from trtlab.accuracy import Hits, accuracy_change, accuracy_stats, count_hits
+from trtlab.benchmark import Runner, benchmark_runners
+from trtlab.infer import TensorRTInference
+from trtlab.pipeline import torch_runners
+from trtlab.results import (
+    AccuracyChange,
+    AccuracyStats,
+    BenchmarkSettings,
+    Results,
+    Sizes,
+    WorkloadFacts,
+)
+from trtlab.targets import judge
+from trtlab.workloads import Workload, load_workload
+
+BASELINE = "pytorch-fp32"
+FRESH_SEED = 5005
+"""Of the images; the notebooks' own loaders use seed 0. The grader has a seed of its own."""
+LARGEST_BATCH = 32
+
+_known: dict[tuple[str, str, str, int], Hits] = {}
+
+
+def fresh_accuracy(
+    engines: Mapping[str, Path], images: int
+) -> dict[str, tuple[AccuracyStats, AccuracyChange | None]]:
+    """Return the accuracy of PyTorch FP32 and of each engine, and the change against PyTorch.
+
+    Args:
+        engines: precision, such as "fp16", to engine file.
+        images: how many fresh validation images; all runners see the same ones.
+
+    Returns:
+        By the runner's name, "pytorch-fp32" or "tensorrt-fp16"; PyTorch's change is None.
+
+    Raises:
+        EngineError: if an engine cannot be used here.
+        InputError, InferenceError: if one cannot run the images, or gives no finite logits.
+    """
+    workload = load_workload()
+    hits = _fresh_hits(workload, _runners(workload, engines), engines, images)
+    return {name: (accuracy_stats(found), _change(hits, name)) for name, found in hits.items()}
+
+
+def measure_for_report(
+    engines: Mapping[str, Path],
+    images: int,
+    settings: BenchmarkSettings,
+    onnx: Path | None = None,
+) -> Results:
+    """Measure all engines and PyTorch, host to host, and return what lab 6 reports on.
+
+    Args:
+        engines: precision, such as "fp16", to engine file.
+        images: how many fresh validation images accuracy is measured on.
+        settings: what to time, and how often.
+        onnx: the file that the engines were built from, for the table of sizes.
+
+    Raises:
+        EngineError, InputError, InferenceError: as `fresh_accuracy` does.
+    """
+    workload = load_workload()
+    runners = _runners(workload, engines, onnx)
+    facts = WorkloadFacts(
+        name=workload.name,
+        model=workload.arch,
+        classes=len(workload.classes),
+        input_shape=workload.input_shape,
+        split="validation",
+        seed=FRESH_SEED,
+        images=images,
+    )
+    results = benchmark_runners(runners, None, facts, settings)
+    hits = _fresh_hits(workload, runners, engines, images)
+    for entry in results.runners:
+        entry.accuracy = accuracy_stats(hits[entry.name])
+        entry.accuracy_change = _change(hits, entry.name)
+    results.targets = judge(results)
+    return results
+
+
+def _runners(
+    workload: Workload, engines: Mapping[str, Path], onnx: Path | None = None
+) -> dict[str, Runner]:
+    """Return PyTorch's runners and one for each engine, named by precision."""
+    sizes = {} if onnx is None else {"onnx": onnx.stat().st_size}
+    runners = torch_runners(workload.load_model())
+    for precision, path in engines.items():
+        with TensorRTInference(path) as model:
+            max_batch = model.max_batch
+        runners[f"tensorrt-{precision}"] = Runner(
+            kind="tensorrt",
+            precision=precision,
+            open=lambda path=path: TensorRTInference(path),  # type: ignore[misc]
+            max_batch=max_batch,
+            sizes=Sizes(engine=path.stat().st_size, **sizes),
+        )
+    return runners
+
+
+def _fresh_hits(
+    workload: Workload, runners: Mapping[str, Runner], engines: Mapping[str, Path], images: int
+) -> dict[str, Hits]:
+    """Return what became of each image with each runner, running those that are not known yet."""
+    contents = {
+        f"tensorrt-{precision}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for precision, path in engines.items()
+    }
+    keys = {
+        name: (workload.name, workload.arch, contents.get(name, name), images) for name in runners
+    }
+    missing = {name: runner for name, runner in runners.items() if keys[name] not in _known}
+    if missing:
+        batch = min(runner.max_batch or LARGEST_BATCH for runner in missing.values())
+        loader = workload.loader("validation", images, FRESH_SEED, min(batch, LARGEST_BATCH))
+        with ExitStack() as stack:
+            predicts = {name: stack.enter_context(r.open()) for name, r in missing.items()}
+            for name, hits in count_hits(predicts, loader).items():
+                _known[keys[name]] = hits
+    return {name: _known[key] for name, key in keys.items()}
+
+
+def _change(hits: Mapping[str, Hits], name: str) -> AccuracyChange | None:
+    return None if name == BASELINE else accuracy_change(hits[BASELINE], hits[name])
