@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and open the r
 	$(RUN) trtlab demo --output runs/demo
 
 test: $(INSTALLED)  ## Run the tests, with coverage
-	$(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
 lab: $(INSTALLED)  ## Open the labs in JupyterLab
 	$(RUN) jupyter lab --notebook-dir=labs

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trtlab import models, training
-from trtlab.errors import OutputError
+from trtlab.errors import BackendError, DataError, OutputError
 from trtlab.models import load_model, read_metadata
 from trtlab.training import RECIPES, Recipe, accuracy, train_classifier, train_workload_model
 from trtlab.workloads import load_workload
@@ -116,6 +116,24 @@ def test_a_file_that_cannot_be_written_is_an_output_error(tmp_path):
             steps=2,
             validation_size=2,
         )
+
+
+@pytest.mark.usefixtures("short_recipe")
+def test_data_that_cannot_be_had_is_found_out_before_the_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "train_classifier", lambda *_: pytest.fail("it was trained"))
+    workload = load_workload("digits", arch="resnet50-slim")
+    with pytest.raises(DataError, match="seed is -1"):
+        train_workload_model(workload, tmp_path / "w.safetensors", device="cpu", seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("tpu", "no device 'tpu'"), ("cuda", "no usable GPU")]
+)
+def test_a_device_that_is_not_there_is_refused(monkeypatch, tmp_path, device, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    workload = load_workload("digits", arch="resnet50-slim")
+    with pytest.raises(BackendError, match=said):
+        train_workload_model(workload, tmp_path / "w.safetensors", device=device)
 
 
 def test_there_is_a_recipe_for_every_architecture():

@@ -166,7 +166,11 @@ def training_batches(
     batch_size: int, seed: int, device: torch.device | str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw training batches without end: (N, 3, 224, 224) float32 and labels (N,), on `device`."""
-    dataset = DigitsDataset("train", size=2**40, seed=seed)
-    for start in itertools.count(0, batch_size):
-        pictures, labels = dataset.draw(range(start, start + batch_size), device)
-        yield normalise(pictures), labels
+    dataset = DigitsDataset("train", size=2**40, seed=seed)  # the seed is checked here, at once
+
+    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in itertools.count(0, batch_size):
+            pictures, labels = dataset.draw(range(start, start + batch_size), device)
+            yield normalise(pictures), labels
+
+    return endless()

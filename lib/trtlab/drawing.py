@@ -78,7 +78,7 @@ def _draw(digits: Tensor, others: Tensor, table: Tensor) -> Tensor:
     # Clutter first, so that nothing hides the digit.
     _paste_clutter(picture, fragments, level, u)
     # As large as the digit, and told from it by its faintness alone, like ink from the next page.
-    colour = level + u(-0.18, 0.18)[:, None] + u(-0.05, 0.05, 3)
+    colour = level + u(-0.15, 0.15)[:, None] + u(-0.05, 0.05, 3)
     _paste(picture, ghost, _place_digit(u, spread=0.6), colour, u(0.75, 1.0))
     colour = level + _away_from_the_edge(level[:, 0], u(0.2, 0.5))[:, None] + u(-0.1, 0.1, 3)
     _paste(picture, glyph, _place_digit(u, spread=0.25), colour, u(0.75, 1.0))

@@ -37,11 +37,13 @@ class Workload(ABC):
         classes: the name of each output of the model, in order.
         arch: of models.ARCHITECTURES.
         weights: a weights file given by the user, or None.
+        validation_size: images that a newly trained model is validated on; None: the whole split.
     """
 
     input_name = "input"
     output_name = "output"
     input_shape = (3, data.IMAGE_SIZE, data.IMAGE_SIZE)
+    validation_size: int | None = None
 
     def __init__(
         self, name: str, classes: tuple[str, ...], arch: str, weights: Path | None
@@ -112,6 +114,8 @@ class Workload(ABC):
 
 class Digits(Workload):
     """scikit-learn's handwritten digits, drawn at 224x224; needs no network. See digits.py."""
+
+    validation_size = 2000
 
     def __init__(self, arch: str | None, weights: Path | None) -> None:
         # The full ResNet-50 is trained on the spot, which takes a GPU.

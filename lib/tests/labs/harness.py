@@ -74,7 +74,8 @@ def run_notebook(
 
     Args:
         lab: its number.
-        patches: (old, new) texts; each old text occurs exactly once in the notebook's code.
+        patches: (old, new) texts; each old text occurs exactly once in the notebook's code, or, if
+            not there, once in its Markdown.
         shrink: further patches, which make it faster.
         folder: where the copy is made; a temporary folder by default.
 
@@ -82,18 +83,19 @@ def run_notebook(
         ValueError: if a patch does not fit.
     """
     path = solution_path(lab)
-    cells = _patched(path, [*patches, *(shrink or {}).items()])
+    notebook = _patched(path, [*patches, *(shrink or {}).items()])
     run = Run()
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         copy = folder / path.parent.name
         shutil.copytree(path.parent, copy, dirs_exist_ok=True)
+        nbformat.write(notebook, copy / path.name)  # some checks read the notebook's file
         stack.callback(os.chdir, Path.cwd())
         os.chdir(copy)
         stack.enter_context(_collecting(run.verdicts))
         shell = stack.enter_context(_fresh_shell())
-        for cell in cells:
+        for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             with capture_output() as captured:
                 result = shell.run_cell(cell.source)
             shown = [output.data.get("text/plain", "") for output in captured.outputs]
@@ -115,20 +117,20 @@ def provide_artifacts(cache: Path) -> None:
             artifacts.provided(name)
 
 
-def _patched(path: Path, patches: list[tuple[str, str]]) -> list[nbformat.NotebookNode]:
+def _patched(path: Path, patches: list[tuple[str, str]]) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for old, new in patches:
-        found = [cell for cell in cells if old in cell.source]
-        times = sum(cell.source.count(old) for cell in cells)
+        found = [cell for cell in notebook.cells if old in cell.source]
+        found = [cell for cell in found if cell.cell_type == "code"] or found
+        times = sum(cell.source.count(old) for cell in found)
         if times != 1:
             where = ", ".join(cell.id for cell in found) or "no cell"
             raise ValueError(
-                f"the text to patch must occur once in the code of {path.name}, but occurs {times} "
+                f"the text to patch must occur once in {path.name}, but occurs {times} "
                 f"times (in {where}): {old!r}"
             )
         found[0].source = found[0].source.replace(old, new)
-    return cells
+    return notebook
 
 
 @contextmanager

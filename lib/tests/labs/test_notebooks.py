@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 from labs.conftest import Verdicts
 from labs.harness import ROOT, labs_present, run_notebook
 from mutants import shrink_of
-from trtlab.checks.tasks import tasks_of
+from trtlab.checks.tasks import TASKS, tasks_of
 
 MOST_SECONDS = 120
 CHECK = re.compile(r'check\("(\d\.\d)"\)')
@@ -82,7 +82,9 @@ def test_a_reference_notebook_runs_and_earns_what_it_can_show_here(
     assert not errors_of(notebook)
     cells = check_cells(notebook)
     assert {task: points_of(cell) for task, cell in cells.items()} == {
-        task: verdict.points for task, verdict in verdicts.items()
+        task: verdict.points
+        for task, verdict in verdicts.items()
+        if TASKS[task].category != "documentation"
     }
     for cell in cells.values():
         assert card_of(cell)
@@ -94,7 +96,7 @@ def test_the_reference_gets_full_marks_but_for_what_needs_a_gpu(
 ) -> None:
     verdicts = reference(lab)
     by_check = {task.number for task in tasks_of(lab) if task.category != "documentation"}
-    assert verdicts.keys() == by_check
+    assert verdicts.keys() >= by_check  # lab 6 shows pre-checks of documentation as well
     for task, verdict in verdicts.items():
         for finding in verdict.findings:
             if finding.state != "needs a GPU":

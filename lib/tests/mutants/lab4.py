@@ -219,25 +219,25 @@ MUTANTS = [
     Mutant(
         "does not close at the end of a with block",
         "4.3",
-        '''        ### BEGIN SOLUTION
+        """        ### BEGIN SOLUTION
         self.close()
-''',
-        '''        ### BEGIN SOLUTION
+""",
+        """        ### BEGIN SOLUTION
         pass
-''',
+""",
         {"4.3": 0.25},
         "never-freed",
     ),
     Mutant(
         "lets __exit__ hide the exception",
         "4.3",
-        '''        ### BEGIN SOLUTION
+        """        ### BEGIN SOLUTION
         self.close()
-''',
-        '''        ### BEGIN SOLUTION
+""",
+        """        ### BEGIN SOLUTION
         self.close()
         return True
-''',
+""",
         {"4.3": 0.25},
         "swallowed-exception",
     ),

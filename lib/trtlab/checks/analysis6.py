@@ -47,8 +47,8 @@ def words(text: str) -> int:
 def own_figures(text: str, results: Results) -> list[str]:
     """Return the numbers in a text that stand in the results, as written, each once.
 
-    A number counts if a figure of the results rounds to it and it has two digits at least, so
-    that a batch size or the 4 of "4x" is not taken for a measurement.
+    A number counts if a figure of the results rounds to it and it has two digits at least, or
+    three if it is whole, so that a batch size or the 4 of "4x" is not taken for a measurement.
     """
     measured = [abs(value) for value in figures_of(results).values() if value]
     measured += [
@@ -63,9 +63,9 @@ def own_figures(text: str, results: Results) -> list[str]:
 
 def _rounds_to(number: str, measured: list[float]) -> bool:
     plain = number.lstrip("+-−").replace(",", "")
-    if len(plain.replace(".", "").lstrip("0")) < 2:
-        return False
     decimals = len(plain.partition(".")[2])
+    if len(plain.replace(".", "").lstrip("0")) < (2 if decimals else 3):
+        return False
     half = 0.5 * 10**-decimals
     # A whole number such as 77,900 is taken as rounded to three digits.
     if decimals == 0:

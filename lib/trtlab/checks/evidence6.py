@@ -1,4 +1,4 @@
-"""The evidence of lab 6: the student's report and charts on several results files, and the analysis.
+"""The evidence of lab 6: report and charts on several results files, and the analysis.
 
 The functions are tried on more than the student's own results, because those of an emulated run
 hold no speed-ups, and a figure that was typed in shows on a second file only.
@@ -60,8 +60,8 @@ class ReportEvidence(Evidence):
     `definitions` are the functions and classes of all the notebooks of the course that were found.
     """
 
-    cases: list[ReportCase] = []
-    definitions: list[Definition] = []
+    cases: tuple[ReportCase, ...] = ()
+    definitions: tuple[Definition, ...] = ()
 
 
 class AnalysisEvidence(Evidence):

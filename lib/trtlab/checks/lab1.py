@@ -1,246 +1,36 @@
 """Lab 1: what an ONNX file must hold, and what simplifying it must not change.
 
-Tasks 1.1 and 1.2. The files' facts are read by trtlab.lab.collect1, or by the grader.
+Tasks 1.1 and 1.2. The facts are read by trtlab.lab.collect1, or by the grader.
 """
 
-from pydantic import BaseModel, ConfigDict
-
-from trtlab.checks.evidence import Attempt, Evidence
+from trtlab.checks.evidence1 import (
+    EXPORTED,
+    SIMPLIFIED,
+    Agreement,
+    ExportEvidence,
+    GraphFacts,
+    Refusal,
+    SimplifyEvidence,
+)
 from trtlab.checks.findings import expect
-from trtlab.checks.misconceptions import misconception
+from trtlab.checks.misconceptions1 import (
+    ALL_DYNAMIC,
+    FIXED_ARGUMENTS,
+    FOLDING_OFF,
+    FROZEN,
+    FROZEN_BY_ONNXSIM,
+    NAMES,
+    NO_WEIGHTS,
+    OPSET,
+    RELABELLED,
+    TRAINING_MODE,
+    UNCHECKED,
+    UNCOMPARED,
+    UNSIMPLIFIED,
+)
 from trtlab.checks.registry import check
 from trtlab.checks.verdict import Finding
 from trtlab.thresholds import THRESHOLDS
-
-EXPORTED, SIMPLIFIED = "resnet50.onnx", "resnet50_simplified.onnx"
-
-TRAINING_MODE = misconception(
-    "exported-in-training-mode",
-    "The graph was exported in training mode",
-    "In training mode, batch normalisation uses the statistics of the batch at hand, and dropout "
-    "zeroes activations at random. Your graph does the same for every user: what it says of an "
-    "image depends on the other images in the batch, and nothing can be folded.",
-)
-FOLDING_OFF = misconception(
-    "folding-off",
-    "Constant folding was left off",
-    "In eval mode, a batch normalisation multiplies and shifts each channel by constants. The "
-    "exporter can multiply them into the convolution before it and drop the node, but only if it "
-    "is allowed to fold constants.",
-)
-FROZEN = misconception(
-    "batch-frozen-at-export",
-    "The batch size of the example input was frozen",
-    "Tracing writes down the shapes of your example input. Unless a dimension is declared dynamic "
-    "by name, its number goes into the file: this graph takes the example's batch, and no other.",
-)
-ALL_DYNAMIC = misconception(
-    "every-axis-dynamic",
-    "More than the batch was declared dynamic",
-    "Each dynamic dimension is one that TensorRT cannot plan for: it must be in every optimization "
-    "profile, and kernels are chosen for a range of sizes instead of one. Images of this model "
-    "always have 3 channels and 224 x 224 pixels.",
-)
-RELABELLED = misconception(
-    "batch-relabelled",
-    "The batch is called dynamic, but is a number inside the graph",
-    "Input and output have a symbolic batch, but a node inside holds the batch size of the example "
-    "input, as a reshape does. Writing a name over a dimension of a finished file does not change "
-    "what was traced; the exporter has to know before it traces.",
-)
-NAMES = misconception(
-    "other-tensor-names",
-    "The graph's tensors have other names than those agreed upon",
-    "TensorRT finds inputs and outputs by name: in the optimization profile, in "
-    "set_input_shape, in set_tensor_address. The names in the file are the interface to everything "
-    "after it, and PyTorch makes up its own if it is given none.",
-)
-OPSET = misconception(
-    "opset-too-new",
-    "Newer is not better: the opset is beyond the parser",
-    "An opset fixes what each operator means. From 18 on, for example, ReduceMax takes its axes as "
-    "an input instead of an attribute. The parser of TensorRT 8.6 knows the operators up to opset "
-    "17; what comes later it rejects, or reads wrongly.",
-)
-NO_WEIGHTS = misconception(
-    "weights-left-out",
-    "The weights are inputs instead of contents",
-    "Without its parameters the file is an empty shell: every weight is one more input that "
-    "somebody has to supply at each call. A builder has nothing to fold, fuse or quantise.",
-)
-FIXED_ARGUMENTS = misconception(
-    "arguments-ignored",
-    "The function does not use what it is given",
-    "It was called with another model, path, input shape and opset. What it did fits your "
-    "notebook's values instead: names from outside the function, or numbers written into it.",
-)
-FROZEN_BY_ONNXSIM = misconception(
-    "batch-frozen-by-onnxsim",
-    "onnxsim was given an input shape, and froze the batch",
-    "An input shape that overwrites the graph's makes every shape a constant. That folds more "
-    "nodes, and the file takes exactly one batch size from then on: the profile 1/8/32 of lab 2 "
-    "could not be built from it. onnxsim needs no shapes to simplify.",
-)
-UNSIMPLIFIED = misconception(
-    "unsimplified-saved",
-    "The graph that was saved is not the simplified one",
-    "onnxsim returns a new graph and leaves the one that you gave it as it was. Saving the old one "
-    "raises no error; only the number of nodes tells.",
-)
-UNCOMPARED = misconception(
-    "validation-flag",
-    "The validation flag was not asked for, or not looked at",
-    "simplify() returns a graph and a flag. It raises nothing if the two graphs differ, and with "
-    "check_n at its default of 0 it compares nothing, and the flag is always True. The graph here "
-    "drops features at random, so that no two runs agree: any comparison notices.",
-)
-UNCHECKED = misconception(
-    "checker-skipped",
-    "The result was saved without a full check",
-    "This graph claims 7 output columns and computes 3. onnxsim passes it on, and ONNX Runtime "
-    "runs it. onnx.checker notices, if it is asked to infer all shapes as well; without, an engine "
-    "built from such a file has output buffers of the wrong size.",
-)
-
-
-class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class GraphFacts(_Facts):
-    """What can be read off an ONNX file without running it.
-
-    Attributes:
-        problem: why it cannot be read or is not valid, "" if it is; then nothing else is filled in.
-        opset: version of the ai.onnx operators.
-        inputs, outputs: name -> dimensions; a dynamic one is its name, or "?".
-        ops: operator type -> number of nodes.
-        training_nodes: nodes that act as in training: batch normalisation that uses the batch's
-            own statistics, and dropout.
-        weights: values stored in the file.
-    """
-
-    problem: str = ""
-    opset: int = 0
-    inputs: dict[str, list[int | str]] = {}
-    outputs: dict[str, list[int | str]] = {}
-    ops: dict[str, int] = {}
-    training_nodes: int = 0
-    weights: int = 0
-
-    @property
-    def nodes(self) -> int:
-        """Number of nodes."""
-        return sum(self.ops.values())
-
-    @property
-    def input_shape(self) -> list[int | str]:
-        """Dimensions of the first input: the images, in all exports of PyTorch."""
-        return next(iter(self.inputs.values()), [])
-
-    @property
-    def batches(self) -> list[int | str]:
-        """The first dimension of the first input, and of each output."""
-        return [shape[0] for shape in (self.input_shape, *self.outputs.values()) if shape]
-
-    @property
-    def has_dynamic_batch(self) -> bool:
-        """Whether the batch is symbolic in input and output."""
-        return bool(self.batches) and all(isinstance(batch, str) for batch in self.batches)
-
-
-class Agreement(_Facts):
-    """How a graph's outputs compare with a reference on fresh inputs, by batch size.
-
-    Attributes:
-        differences: largest absolute difference, where both ran.
-        failures: why there was nothing to compare.
-    """
-
-    differences: dict[int, float] = {}
-    failures: dict[int, str] = {}
-
-    @property
-    def largest(self) -> float | None:
-        """Largest difference, or None if nothing ran."""
-        return max(self.differences.values(), default=None)
-
-    @property
-    def holds(self) -> bool:
-        """Whether something ran, and all that ran agrees."""
-        return self.largest is not None and self.largest <= THRESHOLDS.onnx_tolerance
-
-    def __str__(self) -> str:
-        if self.largest is None:
-            return f"it did not run: {next(iter(self.failures.values()), 'no input was tried')}"
-        return f"{self.largest:.2g} at batch {', '.join(map(str, self.differences))}"
-
-
-class Probe(_Facts):
-    """What the student's function made of a small model or graph that it had not seen before.
-
-    Attributes:
-        attempt: how far it got.
-        graph: the file it wrote.
-        agreement: of that file with the small model.
-    """
-
-    attempt: Attempt
-    graph: GraphFacts
-    agreement: Agreement
-
-
-class ExportEvidence(Evidence):
-    """Task 1.1.
-
-    Attributes:
-        graph: resnet50.onnx.
-        agreement: of resnet50.onnx with the course's model in PyTorch, eval mode, FP32, CPU.
-        probe: the export of another model, handed over in training mode.
-        asked_opset, asked_shape: what the function was given for the probe.
-    """
-
-    graph: GraphFacts = GraphFacts()
-    agreement: Agreement = Agreement()
-    probe: Probe | None = None
-    asked_opset: int = 0
-    asked_shape: tuple[int, ...] = ()
-
-
-class Refusal(_Facts):
-    """What the student's function did with a graph that it must refuse."""
-
-    error: str  # "RuntimeError: ...", or "" if it raised none
-    wrote: bool  # whether there was a file afterwards
-
-    @property
-    def holds(self) -> bool:
-        """Whether it raised, and wrote nothing."""
-        return bool(self.error) and not self.wrote
-
-    def __str__(self) -> str:
-        written = "wrote a file" if self.wrote else "wrote no file"
-        return f"{written}, raised {self.error or 'nothing'}"
-
-
-class SimplifyEvidence(Evidence):
-    """Task 1.2.
-
-    Attributes:
-        before, after: resnet50.onnx and resnet50_simplified.onnx.
-        agreement: of the second with the first.
-        given, probe: a graph with constant parts, and what the function made of it.
-        random: a graph that computes something else at every run.
-        contradictory: a graph whose declared output shape is wrong.
-    """
-
-    before: GraphFacts = GraphFacts()
-    after: GraphFacts = GraphFacts()
-    agreement: Agreement = Agreement()
-    given: GraphFacts = GraphFacts()
-    probe: Probe | None = None
-    random: Refusal | None = None
-    contradictory: Refusal | None = None
 
 
 @check("1.1")
@@ -426,7 +216,8 @@ def _probe_fault(evidence: ExportEvidence) -> tuple[str, str | None, str]:
         return f"batch {size} does not run: {why}", RELABELLED, step
     if not agreement.holds:
         found = f"its outputs are not that model's: {agreement}"
-        return found, FIXED_ARGUMENTS if agreement.differences else None, use_arguments
+        # A file without its weights does not run either, and is not another model's.
+        return found, FIXED_ARGUMENTS if len(graph.inputs) == 1 else None, use_arguments
     return "", None, ""
 
 

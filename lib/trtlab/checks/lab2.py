@@ -105,26 +105,33 @@ def fp16_size(evidence: SizeEvidence) -> list[Finding]:
     """Judge how much smaller the FP16 engine is than one of the same model in FP32."""
     criterion, at_least = "FP32 engine / FP16 engine, in bytes", THRESHOLDS.fp16_size_ratio
     required = f"at least {at_least:g}x"
-    if evidence.emulated and evidence.fp16_bytes is not None:
+    if evidence.fp16_bytes is None:
+        return [
+            expect(
+                criterion,
+                False,
+                3,
+                measured=f"there is no {evidence.file}",
+                required=required,
+                next_step="Finish task 2.1 first.",
+            )
+        ]
+    if evidence.emulated:
         # A plan of the emulation holds other things than an engine of TensorRT.
         return [needs_gpu(criterion, 3, required=required)]
-    ratio = evidence.fp32_bytes / evidence.fp16_bytes if evidence.fp16_bytes else 0.0
+    ratio = evidence.fp32_bytes / evidence.fp16_bytes
+    sizes = f"{evidence.fp32_bytes / 1e6:.1f} MB / {evidence.fp16_bytes / 1e6:.1f} MB"
     return [
         expect(
             criterion,
             ratio >= at_least,
             3,
-            measured=f"{evidence.fp32_bytes / 1e6:.1f} MB / {evidence.fp16_bytes / 1e6:.1f} MB = "
-            f"{ratio:.2f}x"
-            if evidence.fp16_bytes
-            else f"no {evidence.file}",
+            measured=f"{sizes} = {ratio:.2f}x",
             required=required,
             margin=f"{abs(ratio - at_least):.2f}x {'short' if ratio < at_least else 'to spare'}",
-            misconception=FP32_LABELLED if evidence.fp16_bytes else None,
+            misconception=FP32_LABELLED,
             next_step="Weights take half the bytes in FP16. Look at the precisions in task 2.1's "
-            "card: which layers kept FP32?"
-            if evidence.fp16_bytes
-            else "Finish task 2.1 first.",
+            "card: which layers kept FP32?",
         )
     ]
 
@@ -227,20 +234,24 @@ def _profile(engine: EngineFacts, points: float) -> Finding:
 
 
 def _follows_arguments(build: Build, points: float) -> Finding:
-    holds = build.made_engine and build.path_used is True
-    ignored = build.path_used is False or (build.asked.built and not build.made_engine)
+    if build.made_engine:
+        measured = "built, but not at `engine_path`"
+        if build.path_used:
+            measured = "it built another model, at another path"
+    else:
+        measured = build.attempt.error or "no engine of it"
+    ignored = build.path_used is False
     return expect(
         "it builds whatever ONNX file it is given",
-        holds,
+        build.made_engine and build.path_used is True,
         points,
-        measured="it built another model, at another path"
-        if holds
-        else build.attempt.error
-        or ("nothing at the path that was given" if build.made_engine else "no engine of it"),
+        measured=measured,
         required="an engine of `onnx_path` at `engine_path`",
-        misconception=PATH_IGNORED if ignored and build.path_used is False else None,
-        next_step="Use the two parameters for every file that you open. The other model has "
-        "the same input, so a profile for (N, 3, 224, 224) fits it.",
+        misconception=PATH_IGNORED if ignored else None,
+        next_step="Use the two parameters for every file that you open."
+        if ignored or build.asked.parsed is None
+        else "The other model has the same input; what keeps yours from being built keeps this one "
+        "too.",
     )
 
 

@@ -45,7 +45,8 @@ NEVER_ENDS = misconception(
     "calibrator-never-ends",
     "Starting over instead of ending",
     "TensorRT calls get_batch until it returns None. A calibrator that starts a new round at the "
-    "end of the data calibrates for ever; the build hangs.",
+    "end of its data may calibrate for ever, and one that starts it after a None shows the next "
+    "build images that nobody asked for. One calibrator serves one build.",
 )
 CACHE_REQUIRED = misconception(
     "calibrator-needs-a-cache",
@@ -156,8 +157,8 @@ def entropy_calibrator(evidence: CalibratorEvidence) -> list[Finding]:
             "one device buffer for all batches",
             right and evidence.buffers <= 2 and evidence.allocations == 0,
             0.5,
-            measured=f"{evidence.buffers} buffers, {evidence.allocations} allocations after the "
-            "first batch",
+            measured=f"{evidence.buffers} buffer(s), {evidence.allocations} allocation(s) after "
+            "the first batch",
             required="one buffer (two if you alternate), no allocation after the first batch",
             next_step="Allocate once, in __init__, for a batch of the loader's size.",
             misconception=BUFFER_PER_BATCH if right else None,
@@ -165,9 +166,11 @@ def entropy_calibrator(evidence: CalibratorEvidence) -> list[Finding]:
         _partial(evidence),
         expect(
             "images_shown counts what was handed over",
-            right and evidence.images_shown == evidence.images_right,
+            evidence.images_shown is not None and evidence.images_shown == evidence.images_right,
             0.5,
-            measured=evidence.images_shown,
+            measured="no such attribute"
+            if evidence.images_shown is None
+            else evidence.images_shown,
             required=evidence.images_right,
             next_step="Add the images of a batch where you return it.",
         ),

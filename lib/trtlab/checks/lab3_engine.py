@@ -70,7 +70,7 @@ class Int8EngineEvidence(Evidence):
         observed: whether the function called build_serialized_network when it was watched.
         fp16: whether it had allowed FP16 then.
         calibration_batch: of the calibration profile in that config; None if there is none.
-        batch_size: the calibrator's.
+        batch_size: of the batches that the calibrator hands over.
         images_shown: the calibrator's count.
         cache_problem: why the cache cannot be used; "" if it can.
         cache_tensors: number of ranges in it.
@@ -114,7 +114,7 @@ def int8_engine(evidence: Int8EngineEvidence) -> list[Finding]:
             misconception=FP32_FALLBACK if evidence.observed else None,
         ),
         expect(
-            "calibration runs at the calibrator's batch",
+            "calibration runs at the batch of the loader",
             evidence.observed and evidence.calibration_batch == evidence.batch_size,
             0.5,
             measured=_observed(
@@ -124,9 +124,11 @@ def int8_engine(evidence: Int8EngineEvidence) -> list[Finding]:
                 else f"batch {evidence.calibration_batch}",
             ),
             required=f"a calibration profile of batch {evidence.batch_size}",
-            next_step="Set a calibration profile whose min, opt and max are the calibrator's "
-            "batch: config.set_calibration_profile.",
-            misconception=CALIBRATED_AT_OPT if evidence.observed else None,
+            next_step="Set a calibration profile whose min, opt and max are the calibrator's batch "
+            "size, which is the loader's: config.set_calibration_profile.",
+            misconception=CALIBRATED_AT_OPT
+            if evidence.observed and evidence.calibration_batch is None
+            else None,
         ),
         _enough_images(evidence),
         _cache(evidence),
@@ -146,7 +148,8 @@ def _loads(evidence: Int8EngineEvidence) -> Finding:
         "the engine loads and takes batches 1 to 32",
         takes,
         0.5,
-        measured=evidence.problem or f"profile {found}",
+        measured=evidence.problem
+        or ("no profile" if found is None else "min {} / opt {} / max {}".format(*found)),
         required=f"batches {low} to {high}",
         next_step=f"Add an optimization profile with min {low}, opt {opt} and max {high}."
         if not evidence.problem

@@ -78,7 +78,7 @@ def report(evidence: ReportEvidence) -> list[Finding]:
     ]
 
 
-def _sections(cases: list[ReportCase]) -> Finding:
+def _sections(cases: tuple[ReportCase, ...]) -> Finding:
     present = [name for name in SECTIONS if all(name in case.report for case in cases)]
     absent = [name for name in SECTIONS if name not in present]
     return expect(
@@ -91,7 +91,7 @@ def _sections(cases: list[ReportCase]) -> Finding:
     )
 
 
-def _figures(cases: list[ReportCase], group: str, sections: tuple[str, ...]) -> Finding:
+def _figures(cases: tuple[ReportCase, ...], group: str, sections: tuple[str, ...]) -> Finding:
     """Compare all figures of some sections; a figure is wrong, or claimed without measurement."""
     right, wrong = 0, []
     for case in cases:
@@ -139,7 +139,9 @@ def _short(said: object) -> str:
 
 
 def _mistake(
-    cases: list[ReportCase], wrong: list[tuple[ReportCase, Place, float | None]], claimed: bool
+    cases: tuple[ReportCase, ...],
+    wrong: list[tuple[ReportCase, Place, float | None]],
+    claimed: bool,
 ) -> str | None:
     if claimed:
         return EMULATED_SPEEDUP
@@ -150,8 +152,8 @@ def _mistake(
     return next((key for key in recognised if key), None)
 
 
-def _chart(cases: list[ReportCase], chart: Chart) -> Finding:
-    criterion = f"`{chart.function}` shows {chart.shows}"
+def _chart(cases: tuple[ReportCase, ...], chart: Chart) -> Finding:
+    criterion = f"{chart.function}: {chart.shows}"
     facts = [case.charts[chart.function] for case in cases]
     if any(fact.attempt.stage in ("missing", "not started") for fact in facts):
         return Finding(
@@ -165,7 +167,7 @@ def _chart(cases: list[ReportCase], chart: Chart) -> Finding:
         )
     problems = [problem_of(chart, case, fact) for case, fact in zip(cases, facts, strict=True)]
     problem = next((p for p in problems if p is not None), None)
-    likely = problem and (typed_in(cases, chart.function) or problem.misconception)
+    likely = (typed_in(cases, chart.function) or problem.misconception) if problem else None
     return expect(
         criterion,
         problem is None,
@@ -177,7 +179,7 @@ def _chart(cases: list[ReportCase], chart: Chart) -> Finding:
     )
 
 
-def _badge(cases: list[ReportCase]) -> Finding:
+def _badge(cases: tuple[ReportCase, ...]) -> Finding:
     without = {
         name
         for case in cases
@@ -190,7 +192,7 @@ def _badge(cases: list[ReportCase]) -> Finding:
         drawn and not without,
         0.25,
         measured=f"not on {', '.join(sorted(without))}" if without else _drawn(drawn),
-        required="`results.badge` on all four",
+        required="results.badge, on all four",
         next_step="Where `results.badge` is not None, write it on the figure: `figure.suptitle`, "
         "`figure.text` or a title.",
         misconception=BADGE_DROPPED if without else None,
@@ -230,19 +232,19 @@ def analysis(evidence: AnalysisEvidence) -> list[Finding]:
         _own_figures(evidence),
         _sign(
             evidence, "the deployment argues with the tail", mentions_tail(parts["Deployment"]),
-            0.25, "a high percentile of the latency",
+            0.5, "a high percentile of the latency",
             "Hold the p99 against the budget, not the middle.", BUDGET_BY_MEAN,
         ),
         _sign(
             evidence, "the accuracy comes with its uncertainty",
             mentions_interval(parts["Accuracy"]),
-            0.25, "an interval, or what else says how sure you are",
+            0.5, "an interval, or what else says how sure you are",
             "The results hold a 95 % interval for each change in top-1.", POINT_ESTIMATE,
         ),
         _sign(
             evidence, "the text says where its numbers come from",
             says_where(evidence.text, evidence.results),
-            0.5, "the GPU's name, or that the times are emulated",
+            1, "the GPU's name, or that the times are emulated",
             "Name the machine once, at the top or in the first answer.", NO_ORIGIN,
         ),
     ]  # fmt: skip
@@ -265,15 +267,19 @@ def _answer(evidence: AnalysisEvidence, heading: str, text: str) -> Finding:
 
 
 def _own_figures(evidence: AnalysisEvidence) -> Finding:
+    """Say which figures are the student's own; without points, since a text outlives a file.
+
+    Where the notebook is run again, on other results, its figures are those of the first run.
+    """
     criterion = "the arguments rest on your own figures"
     if not evidence.text:
-        return _unanswered(criterion, 1, evidence.source)
+        return _unanswered(criterion, 0, evidence.source)
     quoted = own_figures(evidence.text, evidence.results)
     shown = f": {', '.join(quoted[:FEWEST_FIGURES])}" if quoted else ""
     return expect(
         criterion,
         len(quoted) >= FEWEST_FIGURES,
-        1,
+        0,
         measured=f"{len(quoted)} numbers of the text stand in the results{shown}",
         required=f"{FEWEST_FIGURES} at least",
         next_step="Quote what you measured, with units, as your report has it.",
@@ -312,5 +318,3 @@ def _unanswered(criterion: str, points: float, source: str) -> Finding:
         required="an answer",
         next_step="Write your answer into the cell of task 6.2 and save the notebook.",
     )
-
-

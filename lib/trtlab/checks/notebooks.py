@@ -5,6 +5,7 @@ parsed here, never executed.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from trtlab.errors import InputError
 
 PLACEHOLDER = "YOUR ANSWER HERE"  # what nbgrader leaves for the student to replace
+_MARK_SCHEME = re.compile(r"^[^\n]*BEGIN MARK SCHEME.*?END MARK SCHEME[^\n]*$", re.S | re.M)
 
 
 class Definition(BaseModel):
@@ -70,12 +72,14 @@ def notebook_with(folder: Path, grade_id: str) -> Path | None:
 def answer(path: Path, grade_id: str) -> str:
     """Return the text of a solution cell; "" if it is not there or not answered.
 
+    The instructor's mark scheme, which a release has not, is no part of it.
+
     Raises:
         InputError: as `read_notebook`.
     """
     for cell in read_notebook(path).cells:
         if _nbgrader(cell).get("grade_id") == grade_id:
-            text = cell.source.strip()
+            text = _MARK_SCHEME.sub("", cell.source).strip()
             return "" if text == PLACEHOLDER else text
     return ""
 

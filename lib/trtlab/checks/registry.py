@@ -42,7 +42,7 @@ def check(task: str) -> Callable[[Check[E]], Check[E]]:
 
 
 def checked_tasks() -> list[str]:
-    """Return the numbers of all tasks that a check grades; a pre-check of documentation does not."""
+    """Return the numbers of all tasks that a check grades; pre-checks of documentation do not."""
     return sorted(task for task in _CHECKS if TASKS[task].category != "documentation")
 
 

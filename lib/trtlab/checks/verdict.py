@@ -6,7 +6,7 @@ part of a task works. Nothing here knows how the evidence was collected or how i
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, computed_field
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, computed_field, model_validator
 
 State = Literal["pass", "fail", "inconclusive", "not started", "needs a GPU"]
 """Inconclusive: an interval straddles the threshold; the benefit goes to the student."""
@@ -41,6 +41,12 @@ class Finding(_Record):
     margin: str = ""
     misconception: str | None = None
     next_step: str = ""
+
+    @model_validator(mode="after")
+    def _earns_no_more_than_there_is(self) -> "Finding":
+        if self.points > self.max_points:
+            raise ValueError(f"{self.points:g} of {self.max_points:g} points: {self.criterion}")
+        return self
 
 
 class Verdict(_Record):

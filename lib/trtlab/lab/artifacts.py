@@ -13,6 +13,7 @@ from torch import nn
 from trtlab import __version__
 from trtlab.backend import NAME, trt
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
+from trtlab.calibration_cache import CalibrationCache
 from trtlab.data import cache_dir
 from trtlab.engines import current_gpu, load_engine
 from trtlab.errors import InputError, TrtLabError
@@ -44,8 +45,7 @@ def artifact(name: str) -> Path:
     Raises:
         InputError: if there is no such deliverable.
     """
-    if name not in MADE_IN:
-        raise InputError(f"There is no deliverable {name!r}; there are {', '.join(MADE_IN)}.")
+    _require_known(name)
     for folder in (Path(), Path("..") / MADE_IN[name]):
         path = folder / name
         if MADE_IN[name] and path.is_file() and _usable(path):
@@ -60,7 +60,11 @@ def provided(name: str) -> Path:
     """Return the path of a deliverable made by the reference library, making it the first time.
 
     It is kept in the user's cache folder, for this machine's TensorRT and GPU.
+
+    Raises:
+        InputError: if there is no such deliverable.
     """
+    _require_known(name)
     folder = _provided_folder()
     path = folder / name
     if not path.is_file():
@@ -82,12 +86,19 @@ class _Note:
         return self.text
 
 
+def _require_known(name: str) -> None:
+    if name not in MADE_IN:
+        raise InputError(f"There is no deliverable {name!r}; there are {', '.join(MADE_IN)}.")
+
+
 def _usable(path: Path) -> bool:
     try:
         if path.suffix == ".onnx":
             load_onnx(path)
         elif path.suffix == ".engine":
             load_engine(path)
+        elif path.suffix == ".cache":
+            CalibrationCache.read(path)
         elif path.suffix == ".json":
             return read_results(path).complete
     except TrtLabError:

@@ -21,7 +21,7 @@ from trtlab.export import load_onnx
 from trtlab.plot_style import MUTED
 from trtlab.workloads import Workload
 
-EVALUATED, SEED = 64, 4_000_004
+SEED = 4_000_004
 Batch = NDArray[np.float32]
 
 
@@ -43,7 +43,7 @@ class Calibrated:
 
 
 def calibration_study(
-    onnx_path: str | Path, workload: Workload, calibration_images: Batch
+    onnx_path: str | Path, workload: Workload, calibration_images: Batch, evaluated: int
 ) -> list[Calibrated]:
     """Calibrate a network in five ways and compare its answers with FP32's.
 
@@ -51,9 +51,10 @@ def calibration_study(
         onnx_path: the network.
         workload: gives the validation images, which no calibration sees.
         calibration_images: (N, 3, H, W) float32, preprocessed.
+        evaluated: number of validation images.
     """
     model = load_onnx(onnx_path)
-    loader = workload.loader("validation", size=EVALUATED, seed=SEED, batch_size=EVALUATED)
+    loader = workload.loader("validation", size=evaluated, seed=SEED, batch_size=evaluated)
     images, labels = (tensor.numpy() for tensor in next(iter(loader)))
     expected = _run(model, images)
     fp32_right = int((expected.argmax(axis=1) == labels).sum())

@@ -57,7 +57,7 @@ def checklist() -> list[Item]:
         _item("ONNX model exported and simplified", _onnx),
         _item("FP16 TensorRT engines built", _fp16_engines),
         _item("INT8 calibration implemented", _calibration),
-        _item("INT8 TensorRT engine built", lambda: _engine("03-calibrate", "resnet50_int8.engine")),
+        _item("INT8 TensorRT engine built", _int8_engine),
         _item("Inference class implemented", _inference_class),
         _item("Latency measured", lambda: _measured("latency")),
         _item("Throughput measured", lambda: _measured("throughput")),
@@ -99,6 +99,10 @@ def _engine(lab: str, name: str) -> str:
 def _fp16_engines() -> str:
     names = ("resnet50_fp16.engine", "resnet50_dynamic_fp16.engine")
     return "; ".join(_engine("02-build", name) for name in names)
+
+
+def _int8_engine() -> str:
+    return _engine("03-calibrate", "resnet50_int8.engine")
 
 
 def _calibration() -> str:

@@ -4,9 +4,10 @@ The probes are small graphs that the functions have not seen, so that code which
 notebook's own model shows.
 """
 
+import os
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from trtlab.checks.lab1 import (
+from trtlab.checks.evidence1 import (
     EXPORTED,
     SIMPLIFIED,
     Agreement,
@@ -118,8 +119,8 @@ def _export_probe(function: Callable[..., Any], rng: np.random.Generator) -> Pro
     # In training mode: the file has to hold the model as it is used, whatever the caller forgot.
     model = ProbeNet().train()
     reference = torch_runner(model)
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        path = Path(folder) / "probe.onnx"
+    with _scratch() as folder:
+        path = folder / "probe.onnx"
         tried, _ = attempt(
             EXPORT_FUNCTION,
             lambda: function(model, str(path), input_shape=PROBE_SHAPE, opset=PROBE_OPSET),
@@ -134,8 +135,8 @@ def _export_probe(function: Callable[..., Any], rng: np.random.Generator) -> Pro
 def _simplify_probe(
     function: Callable[..., Any], rng: np.random.Generator
 ) -> tuple[GraphFacts, Probe]:
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        given, path = Path(folder) / "given.onnx", Path(folder) / "simplified.onnx"
+    with _scratch() as folder:
+        given, path = folder / "given.onnx", folder / "simplified.onnx"
         export_unfolded(ProbeNet().eval(), given)
         facts, reference = graph_facts(given), onnx_runner(given)
         tried, _ = attempt(SIMPLIFY_FUNCTION, lambda: function(str(given), str(path)))
@@ -144,11 +145,26 @@ def _simplify_probe(
 
 
 def _refusal(function: Callable[..., Any], graph: onnx.ModelProto) -> Refusal:
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        given, path = Path(folder) / "given.onnx", Path(folder) / "simplified.onnx"
+    with _scratch() as folder:
+        given, path = folder / "given.onnx", folder / "simplified.onnx"
         onnx.save(graph, given)
         tried, _ = attempt(SIMPLIFY_FUNCTION, lambda: function(str(given), str(path)))
         return Refusal(error=tried.error, wrote=path.exists())
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield an empty folder that is the current one, and keep stdout quiet.
+
+    A function that writes to a fixed name must not overwrite the student's own file.
+    """
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(before)
 
 
 def _written(path: Path) -> GraphFacts:

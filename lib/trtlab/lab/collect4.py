@@ -130,6 +130,7 @@ def probe_cleanup(student: type, subject: Subject) -> CleanupEvidence:
         return model
 
     with _quiet():
+        gc.collect()  # what earlier cells left must not be freed between two readings
         # The first use of a GPU loads kernels and makes pools that stay: it would look like a leak.
         discard(attempt(NAME, use)[1])
         evidence = _closing(use)
@@ -295,7 +296,6 @@ def _open(student: type, subject: Subject) -> Iterator[tuple[Attempt, Any, Watch
 
 
 def _free_bytes() -> int:
-    gc.collect()
     cuda.Context.synchronize()
     return int(cuda.mem_get_info()[0])
 

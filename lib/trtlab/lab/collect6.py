@@ -44,7 +44,9 @@ def collect_report(names: Names) -> ReportEvidence:
                 error = f"{case.attempt.error}, on {name}" if case.attempt.error else ""
                 return ReportEvidence(attempt=case.attempt.model_copy(update={"error": error}))
             cases.append(case)
-    return ReportEvidence(attempt=cases[0].attempt, cases=cases, definitions=course_definitions(Path()))
+    return ReportEvidence(
+        attempt=cases[0].attempt, cases=tuple(cases), definitions=tuple(course_definitions(Path()))
+    )
 
 
 @collector("6.2")

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trtlab.checks.lab1 import Agreement, GraphFacts
+from trtlab.checks.evidence1 import Agreement, GraphFacts
 from trtlab.errors import ModelError
 from trtlab.export import load_onnx
 
-BATCHES = (1, 2, 5)
+BATCHES = (1, 2, 3)
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 

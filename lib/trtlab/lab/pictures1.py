@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
-from trtlab.errors import TrtLabError
+from trtlab.errors import ModelError, TrtLabError
 from trtlab.export import load_onnx
 from trtlab.lab.onnx_facts import graph_facts
 from trtlab.plot_style import INK, MUTED, STYLE, say
@@ -154,7 +154,9 @@ def _first_onnx_convolution(path: Path) -> tuple[NDArray, NDArray]:
     """Return weight and bias of a file's first convolution; zeros where it has no bias."""
     graph = load_onnx(path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    conv = next(node for node in graph.node if node.op_type == "Conv")
+    conv = next((node for node in graph.node if node.op_type == "Conv"), None)
+    if conv is None or not constants.keys() >= set(conv.input[1:]):
+        raise ModelError(f"{path} does not hold the weights of a convolution.")
     weight, *bias = (numpy_helper.to_array(constants[name]) for name in conv.input[1:])
     return weight, bias[0] if bias else np.zeros(len(weight), np.float32)
 

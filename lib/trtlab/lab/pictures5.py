@@ -84,8 +84,8 @@ def timeline_figure(model: AsynchronousModel) -> Figure:
     with _canvas("When a call returns, and when its work is done", 9, 1.9, times=False) as figure:
         axes = figure.add_subplot()
         for number, call in enumerate(model.calls, 1):
-            entered, started = 1e3 * (call.entered - zero), 1e3 * (call.started - zero)
-            axes.barh(1, 0.04, left=entered, height=0.5, color=WARM_UP_COLOUR)
+            started = 1e3 * (call.started - zero)
+            axes.plot(1e3 * (call.entered - zero), 1, "|", color=WARM_UP_COLOUR, markersize=24)
             axes.barh(
                 0, 1e3 * call.work_s, left=started, height=0.5, color="#76B900", edgecolor="white"
             )
@@ -93,6 +93,8 @@ def timeline_figure(model: AsynchronousModel) -> Figure:
         for moment in model.synchronized_at:
             axes.axvline(1e3 * (moment - zero), color=INK, linestyle="--", linewidth=1)
             axes.text(1e3 * (moment - zero), 1, " synchronize() returns", va="center")
+        returned = 1e3 * (model.calls[-1].entered - zero)
+        axes.text(returned, 1, f"   {len(model.calls)} calls have returned", va="center")
         last = max([*model.synchronized_at, *(call.done for call in model.calls)]) - zero
         axes.set_xlim(-0.01 * 1e3 * last, 1.35e3 * last)
         axes.set_yticks([0, 1], ["device: works", "host: calls"])
@@ -112,7 +114,7 @@ def latency_figure(
         warmup: how many of the calls were warm-up.
     """
     rows = len(latency)
-    with _canvas("Your latency measurements", 11, 2.3 * rows, times=True) as figure:
+    with _canvas("Your latency measurements", 12, 2.3 * rows, times=True) as figure:
         panels = figure.subplots(rows, 2, squeeze=False, width_ratios=[1.1, 1])
         for (name, statistics), (calls, distribution) in zip(latency.items(), panels, strict=True):
             milliseconds = np.array(watched[name].milliseconds)
@@ -154,7 +156,8 @@ def _draw_distribution(
         axes.axhline(height, color=MUTED, linewidth=0.4)
     axes.axvline(
         statistics["mean_ms"],
-        color=WARM_UP_COLOUR,
+        color=MUTED,
+        linestyle="-.",
         linewidth=1,
         label=f"mean {statistics['mean_ms']:.3g} ms",
     )
@@ -162,7 +165,7 @@ def _draw_distribution(
     axes.set_ylabel("% of calls")
     axes.set_ylim(0, 103)
     axes.set_xlim(0.9 * ordered[0], 1.05 * max(ordered[-1], statistics["p99_ms"]))
-    axes.legend(loc="center right", frameon=False, fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
 
 
 def throughput_figure(throughput: Mapping[str, Mapping[int, float]]) -> Figure:
@@ -205,21 +208,19 @@ def accuracy_figure(accuracy: Mapping[str, tuple[float, float]], images: int) ->
         images: how many they were measured on.
     """
     title = f"Your accuracy measurements, on {images:,} images"
-    with _canvas(title, 8.2, 0.55 * len(accuracy) + 0.8, times=False) as figure:
+    with _canvas(title, 9, 0.55 * len(accuracy) + 0.8, times=False) as figure:
         axes = figure.add_subplot()
         for row, (name, (top1, top5)) in enumerate(accuracy.items()):
             look = _look(name)
             low, high = (100 * b for b in wilson_interval(round(top1 * images / 100), images))
             axes.plot([low, high], [row, row], color=look.colour, linewidth=3)
             axes.plot(top1, row, look.marker, color=look.colour, markeredgecolor=INK, markersize=10)
-            axes.text(high, row, f"  {top1:.2f} ({low:.1f} to {high:.1f})", va="center")
-            axes.plot(top5, row, "|", color=INK, markersize=14, label="" if row else "top-5")
+            axes.plot(top5, row, "|", color=INK, markersize=14)
+            said = f"top-1 {top1:.2f} ({low:.1f} to {high:.1f}), top-5 {top5:.2f}"
+            axes.text(1.02, row, said, va="center", transform=axes.get_yaxis_transform())
         axes.set_yticks(range(len(accuracy)), list(accuracy))
         axes.set_ylim(len(accuracy) - 0.5, -0.5)
-        left, right = axes.get_xlim()
-        axes.set_xlim(left, right + 0.35 * (right - left))
-        axes.set_xlabel("top-1 in percent, with its 95 % interval")
-        axes.legend(loc="lower right", frameon=False)
+        axes.set_xlabel("percent: top-1 with its 95 % interval, and | top-5")
         axes.grid(axis="x", color=MUTED, alpha=0.25)
     return figure
 
@@ -244,14 +245,8 @@ def loss_figure(fresh: Mapping[str, tuple[AccuracyStats, AccuracyChange | None]]
                 x = target.required
                 axes.plot([x, x], [row - 0.35, row + 0.35], color=WARM_UP_COLOUR, linewidth=2)
                 axes.text(x, row - 0.37, f"limit {x:g}", color=WARM_UP_COLOUR, ha="center", size=9)
-            axes.text(
-                -change.high,
-                row + 0.32,
-                f"gained {change.gained} images, lost {change.lost}",
-                size=9,
-                color=MUTED,
-                va="center",
-            )
+            said = f"{change.lost} images lost, {change.gained} gained"
+            axes.text(1.02, row, said, va="center", transform=axes.get_yaxis_transform())
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_yticks(range(len(changes)), list(changes))
         axes.set_ylim(len(changes) - 0.4, -0.65)

@@ -1,6 +1,6 @@
 """Pictures of lab 6: the student's report as tables, and their predictions beside the results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -12,45 +12,59 @@ from trtlab.plot_style import NOT_MEASURED, STYLE, canvas, compact, say
 from trtlab.results import Results
 from trtlab.targets import judged_batch
 
+TITLES = {
+    "model_sizes": "model_sizes (MiB)",
+    "latency": "latency (ms per call)",
+    "throughput": "throughput (images per second)",
+    "accuracy": "accuracy (%, change in percentage points)",
+    "speedup": "speedup (times faster than the baseline)",
+    "memory": "memory (MiB on the GPU)",
+}
 
-def show_report(report: Mapping[str, Any]) -> HTML:
-    """Return a report as one table a section: runners down, what is known of them across."""
-    sections = [_section(str(name), section) for name, section in report.items()]
-    return HTML("".join(sections))
+
+def show_report(report: Mapping[str, Any], results: Results) -> HTML:
+    """Return a report as one table a section, under the badge of the results if they have one."""
+    badge = f"<p><b>{escape(results.badge)}</b></p>" if results.badge else ""
+    return HTML(badge + "".join(_section(str(name), section) for name, section in report.items()))
 
 
 def _section(name: str, section: object) -> str:
-    title = f"<h4>{escape(name)}</h4>"
+    title = f"<h4>{escape(TITLES.get(name, name))}</h4>"
     if not isinstance(section, Mapping) or not section:
         return title + f"<p>{escape(str(section)) if section else 'nothing'}</p>"
-    rows = {str(runner): _flat(entry) for runner, entry in section.items()}
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    rows = {row: cells for runner, entry in section.items() for row, cells in _rows(runner, entry)}
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     head = "".join(f"<th>{escape(column)}</th>" for column in ["", *columns])
     body = "".join(
-        f"<tr><th>{escape(runner)}</th>"
-        + "".join(f"<td>{escape(_written(row.get(column)))}</td>" for column in columns)
+        f"<tr><th>{escape(row)}</th>"
+        + "".join(f"<td>{escape(_written(cells.get(column)))}</td>" for column in columns)
         + "</tr>"
-        for runner, row in rows.items()
+        for row, cells in rows.items()
     )
     return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _flat(entry: object, above: str = "") -> dict[str, object]:
-    """Return nested dicts as one row, its columns named by the way down: "8 median_ms"."""
+def _rows(runner: object, entry: object) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the rows of one runner: one, or or one for each batch size where these differ."""
     if not isinstance(entry, Mapping):
-        return {above: entry}
-    row: dict[str, object] = {}
-    for key, value in entry.items():
-        row |= _flat(value, f"{above} {key}".strip())
-    return row
+        yield str(runner), {"": entry}
+    elif any(isinstance(inner, Mapping) for inner in entry.values()):
+        for batch, inner in entry.items():
+            yield f"{runner}, batch {batch}", dict(inner)
+    else:
+        yield str(runner), {_column(key): value for key, value in entry.items()}
+
+
+def _column(key: object) -> str:
+    return f"batch {key}" if isinstance(key, int) else str(key)
 
 
 def _written(value: object) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int | float) and value >= 0:
-        return compact(value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int | float):
+        return compact(value) if value > 0 else f"{value:.3g}"
+    return str(value)
 
 
 def measured_speedups(results: Results) -> dict[str, float]:

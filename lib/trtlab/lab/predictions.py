@@ -4,6 +4,7 @@ Guesses are kept in predictions.json in the notebook's folder, so that lab 6 fin
 """
 
 import json
+from numbers import Real
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ def predict(what: str, value: float) -> str:
     Raises:
         InputError: if the value is no positive number.
     """
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < float("inf"):
         raise InputError(f"Your guess is {value!r}; give a positive number, such as 2.5.")
     guesses = read_predictions()
     if what in guesses:
@@ -31,11 +32,20 @@ def predict(what: str, value: float) -> str:
 
 
 def read_predictions() -> dict[str, float]:
-    """Return the guesses of this notebook and of the other labs' folders, by what they are of."""
+    """Return the guesses of this notebook and of the other labs' folders, by what they are of.
+
+    Raises:
+        InputError: if a file of guesses is damaged.
+    """
     guesses: dict[str, float] = {}
     for path in [*sorted(Path("..").glob(f"*/{FILE}")), Path(FILE)]:
         if path.is_file():
-            guesses |= json.loads(path.read_text(encoding="utf-8"))
+            try:
+                guesses |= json.loads(path.read_text(encoding="utf-8"))
+            except (ValueError, TypeError) as error:
+                raise InputError(
+                    f"{path} is damaged ({error}). Delete it and guess anew."
+                ) from error
     return guesses
 
 

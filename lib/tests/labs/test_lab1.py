@@ -1,0 +1,396 @@
+"""Lab 1's checks on made-up evidence, and its collectors on real files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from tiny import export_tiny
+from trtlab.checks import lab1  # noqa: F401  (registers the checks)
+from trtlab.checks.evidence import Attempt
+from trtlab.checks.evidence1 import (
+    Agreement,
+    ExportEvidence,
+    GraphFacts,
+    Probe,
+    Refusal,
+    SimplifyEvidence,
+)
+from trtlab.checks.registry import judge
+from trtlab.checks.verdict import Finding, Verdict
+from trtlab.export import export_onnx
+from trtlab.lab import collect1, onnx_facts, pictures1
+from trtlab.lab.hints import hints_for
+from trtlab.lab.unfolded import export_unfolded
+
+DONE = Attempt(stage="done", what="export_model")
+AGREES = Agreement(differences={1: 1e-6, 2: 2e-6})
+IMAGES = ["batch", 3, 224, 224]
+
+
+def graph(**changes: Any) -> GraphFacts:
+    facts: dict[str, Any] = {
+        "opset": 17,
+        "inputs": {"input": IMAGES},
+        "outputs": {"output": ["batch", 10]},
+        "ops": {"Conv": 53, "Relu": 49},
+        "weights": 1000,
+    }
+    return GraphFacts(**{**facts, **changes})
+
+
+def probe(**changes: Any) -> Probe:
+    facts = {"attempt": DONE, "graph": graph(opset=15), "agreement": AGREES}
+    return Probe(**{**facts, **changes})
+
+
+def exported(**changes: Any) -> Verdict:
+    evidence: dict[str, Any] = {
+        "attempt": DONE,
+        "graph": graph(),
+        "agreement": AGREES,
+        "probe": probe(),
+        "asked_opset": 15,
+        "asked_shape": (3, 224, 224),
+    }
+    return judge("1.1", ExportEvidence(**{**evidence, **changes}))
+
+
+def simplified(**changes: Any) -> Verdict:
+    evidence: dict[str, Any] = {
+        "attempt": DONE,
+        "before": graph(),
+        "after": graph(),
+        "agreement": AGREES,
+        "given": graph(ops={"Conv": 1, "Constant": 3}),
+        "probe": probe(graph=graph(ops={"Conv": 1})),
+        "random": Refusal(error="RuntimeError: differs", wrote=False),
+        "contradictory": Refusal(error="InferenceError: 3 vs 7", wrote=False),
+    }
+    return judge("1.2", SimplifyEvidence(**{**evidence, **changes}))
+
+
+def lost(verdict: Verdict) -> list[Finding]:
+    return [finding for finding in verdict.findings if finding.state != "pass"]
+
+
+# Task 1.1
+
+
+def test_a_right_export_earns_everything() -> None:
+    assert exported().points == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "points", "misconception"),
+    [
+        ({"weights": 0}, 0.5, "weights-left-out"),
+        ({"inputs": {"input": IMAGES, "fc.weight": [10, 64]}}, 0.5, "weights-left-out"),
+        ({"inputs": {"images": IMAGES}}, 0.5, "other-tensor-names"),
+        ({"outputs": {"495": ["batch", 10]}}, 0.5, "other-tensor-names"),
+        ({"opset": 18}, 0.5, "opset-too-new"),
+        ({"inputs": {"input": [1, 3, 224, 224]}}, 1, "batch-frozen-at-export"),
+        ({"outputs": {"output": [2, 10]}}, 1, "batch-frozen-at-export"),
+        ({"inputs": {"input": ["batch", 3, "h", "w"]}}, 1, "every-axis-dynamic"),
+        ({"ops": {"Conv": 53, "BatchNormalization": 53}}, 0.5, "folding-off"),
+        ({"training_nodes": 53}, 0.5, "exported-in-training-mode"),
+    ],
+)
+def test_a_fault_of_the_file_costs_its_points_and_has_a_name(
+    change: dict[str, Any], points: float, misconception: str
+) -> None:
+    verdict = exported(graph=graph(**change))
+    assert verdict.points == 4 - points
+    assert verdict.misconceptions == (misconception,)
+    assert all(finding.next_step for finding in lost(verdict))
+
+
+def test_older_opsets_pass() -> None:
+    assert exported(graph=graph(opset=13)).points == 4
+
+
+def test_a_batch_that_does_not_run_is_not_dynamic() -> None:
+    agreement = Agreement(differences={2: 1e-6}, failures={1: "cannot be reshaped"})
+    verdict = exported(agreement=agreement)
+    assert verdict.misconceptions == ("batch-relabelled",)
+    (finding,) = lost(verdict)
+    assert finding.max_points == 1
+    assert "batch 1: cannot be reshaped" in finding.measured
+
+
+def test_a_frozen_batch_is_not_charged_twice() -> None:
+    frozen = {"input": [2, 3, 224, 224]}
+    agreement = Agreement(differences={2: 1e-6}, failures={1: "invalid dimensions"})
+    verdict = exported(
+        graph=graph(inputs=frozen),
+        agreement=agreement,
+        probe=probe(graph=graph(opset=15, inputs=frozen), agreement=agreement),
+    )
+    assert [finding.misconception for finding in lost(verdict)] == ["batch-frozen-at-export"]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "holds"),
+    [
+        (Agreement(differences={1: 9e-5}), True),
+        (Agreement(differences={1: 1e-6, 2: 2e-4}), False),
+        (Agreement(failures={1: "the output holds NaN or Inf"}), False),
+        (Agreement(), False),
+    ],
+)
+def test_outputs_count_if_something_ran_and_agrees(agreement: Agreement, holds: bool) -> None:
+    assert (exported(agreement=agreement).points == 4) is holds
+
+
+def test_outputs_in_training_mode_are_put_down_to_it() -> None:
+    verdict = exported(
+        graph=graph(training_nodes=53), agreement=Agreement(differences={1: 0.9, 2: 0.9})
+    )
+    assert verdict.points == 3
+    assert verdict.misconceptions == ("exported-in-training-mode",)
+
+
+@pytest.mark.parametrize(
+    ("change", "misconception"),
+    [
+        ({"graph": GraphFacts(problem="no file")}, "arguments-ignored"),
+        ({"graph": graph()}, "arguments-ignored"),  # opset 17, not the 15 asked for
+        ({"graph": graph(opset=15, inputs={"input": ["batch", 3, 9, 9]})}, "arguments-ignored"),
+        ({"agreement": Agreement(differences={1: 0.3})}, "arguments-ignored"),
+        ({"graph": graph(opset=15, training_nodes=1)}, "exported-in-training-mode"),
+        (
+            {"agreement": Agreement(differences={2: 1e-6}, failures={1: "reshape"})},
+            "batch-relabelled",
+        ),
+        ({"attempt": Attempt(stage="raised", what="f", error="TypeError: opset")}, None),
+    ],
+)
+def test_a_function_that_only_fits_the_notebook_loses_half_a_point(
+    change: dict[str, Any], misconception: str | None
+) -> None:
+    verdict = exported(probe=probe(**change))
+    assert verdict.points == 3.5
+    assert [finding.misconception for finding in lost(verdict)] == [misconception]
+
+
+def test_without_a_file_the_function_still_earns_its_part() -> None:
+    verdict = exported(graph=GraphFacts(problem="There is no ONNX file resnet50.onnx."))
+    assert verdict.points == 0.5
+    assert "There is no ONNX file" in lost(verdict)[0].measured
+
+
+# Task 1.2
+
+
+def test_a_right_simplification_earns_everything() -> None:
+    assert simplified().points == 3
+
+
+FROZEN = {"input": [1, 3, 224, 224]}
+
+
+@pytest.mark.parametrize(
+    ("change", "misconception"),
+    [
+        ({"probe": probe(graph=graph(ops={"Conv": 1}, inputs=FROZEN))}, "batch-frozen-by-onnxsim"),
+        ({"after": graph(inputs=FROZEN)}, "batch-frozen-by-onnxsim"),
+        ({"probe": probe(graph=graph(ops={"Conv": 1, "Constant": 3}))}, "unsimplified-saved"),
+        ({"after": graph(ops={"Conv": 53, "Relu": 50})}, "unsimplified-saved"),
+        ({"probe": probe(graph=GraphFacts(problem="no file"))}, "arguments-ignored"),
+        ({"random": Refusal(error="", wrote=True)}, "validation-flag"),
+        ({"random": Refusal(error="RuntimeError: differs", wrote=True)}, "validation-flag"),
+        ({"contradictory": Refusal(error="", wrote=True)}, "checker-skipped"),
+        ({"agreement": Agreement(differences={1: 1.0})}, None),
+    ],
+)
+def test_a_fault_in_simplifying_costs_half_a_point(
+    change: dict[str, Any], misconception: str | None
+) -> None:
+    verdict = simplified(**change)
+    assert verdict.points == 2.5
+    assert [finding.misconception for finding in lost(verdict)] == [misconception]
+    assert lost(verdict)[0].next_step
+
+
+def test_a_batch_that_was_frozen_before_is_not_held_against_simplifying() -> None:
+    assert simplified(before=graph(inputs=FROZEN), after=graph(inputs=FROZEN)).points == 3
+
+
+def test_a_missing_file_costs_what_is_read_off_it() -> None:
+    problem = "There is no ONNX file resnet50_simplified.onnx."
+    verdict = simplified(
+        after=GraphFacts(problem=problem), agreement=Agreement(failures={1: problem})
+    )
+    assert verdict.points == 2
+
+
+# Collecting
+
+
+def test_facts_of_a_file_are_its_own(tmp_path: Path) -> None:
+    facts = onnx_facts.graph_facts(export_tiny(tmp_path))
+    assert facts == GraphFacts(
+        opset=17,
+        inputs={"input": ["batch", 3, 8, 8]},
+        outputs={"output": ["batch", 5]},
+        ops={"Conv": 2, "Relu": 2, "Flatten": 1, "Gemm": 1},
+        weights=4 * 27 + 4 + 4 * 36 + 4 + 5 * 256 + 5,
+    )
+    fixed = onnx_facts.graph_facts(export_tiny(tmp_path, dynamic_batch=False))
+    assert fixed.batches == [2, 2]
+    assert not fixed.has_dynamic_batch
+
+
+def test_what_is_no_onnx_file_is_a_problem_and_no_exception(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("hello")
+    assert "not an ONNX file" in onnx_facts.graph_facts(tmp_path / "text.onnx").problem
+    assert "There is no" in onnx_facts.graph_facts(tmp_path / "none.onnx").problem
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::torch.jit.TracerWarning"
+)
+def test_nodes_that_act_as_in_training_are_counted(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    path = tmp_path / "training.onnx"
+    example = (torch.randn(2, 3, 8, 8),)
+    torch.onnx.export(
+        model, example, str(path), dynamo=False, training=torch.onnx.TrainingMode.TRAINING
+    )
+    assert onnx_facts.graph_facts(path).training_nodes == 2
+
+
+def test_comparing_finds_agreement_differences_and_batches_that_do_not_run(tmp_path: Path) -> None:
+    path = export_tiny(tmp_path)
+    right = onnx_facts.onnx_runner(path)
+    rng = np.random.default_rng(0)
+    shape = (3, 8, 8)
+    assert onnx_facts.compare(right, path, shape, rng).differences == {1: 0, 2: 0, 3: 0}
+
+    shifted = onnx_facts.compare(lambda images: right(images) + 1, path, shape, rng)
+    assert shifted.largest == pytest.approx(1, rel=1e-5)
+    assert not shifted.holds
+
+    narrower = onnx_facts.compare(lambda images: right(images)[:, :2], path, shape, rng)
+    assert narrower.failures[1] == "the output is (1, 5), expected (1, 2)"
+
+    fixed = export_tiny(tmp_path, batch_size=4, dynamic_batch=False)
+    agreement = onnx_facts.compare(lambda images: np.zeros((len(images), 5)), fixed, shape, rng)
+    assert agreement.failures.keys() == {1, 2, 3}
+    assert agreement.differences.keys() == {4}  # the batch that the file is fixed at
+
+
+def test_a_notebook_without_the_functions_has_not_begun() -> None:
+    assert judge("1.1", collect1.collect_export({})).state == "not started"
+    assert judge("1.2", collect1.collect_simplify({})).state == "not started"
+
+
+def test_functions_that_raise_where_they_stand_have_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwritten(*args: object, **options: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.chdir(tmp_path)
+    names = {"export_model": unwritten, "simplify_model": unwritten}
+    for verdict in (
+        judge("1.1", collect1.collect_export(names)),
+        judge("1.2", collect1.collect_simplify(names)),
+    ):
+        assert (verdict.state, verdict.points) == ("not started", 0)
+        assert "NotImplementedError" in verdict.findings[0].measured
+
+
+def test_a_function_that_raises_before_there_is_a_file_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*args: object, **options: object) -> None:
+        raise ValueError("names must be given")
+
+    monkeypatch.chdir(tmp_path)
+    verdict = judge("1.2", collect1.collect_simplify({"simplify_model": wrong}))
+    assert verdict.state == "fail"
+    assert "ValueError: names must be given" in verdict.findings[0].measured
+
+
+def test_probing_leaves_the_current_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def writes_to_fixed_names(onnx_path: str, simplified_path: str) -> None:
+        print("noise")
+        Path("resnet50_simplified.onnx").write_text("overwritten")
+
+    monkeypatch.chdir(tmp_path)
+    Path("resnet50_simplified.onnx").write_text("mine")
+    collect1.collect_simplify({"simplify_model": writes_to_fixed_names})
+    assert Path.cwd() == tmp_path
+    assert Path("resnet50_simplified.onnx").read_text() == "mine"
+
+
+def test_the_graphs_to_refuse_are_what_they_claim_to_be(tmp_path: Path) -> None:
+    random, contradictory = collect1._random_graph(), collect1._contradictory_graph()
+    onnx.checker.check_model(random, full_check=True)
+    onnx.checker.check_model(contradictory)
+    with pytest.raises(onnx.shape_inference.InferenceError, match=r"\(3\) vs \(7\)"):
+        onnx.checker.check_model(contradictory, full_check=True)
+
+    onnx.save(random, tmp_path / "random.onnx")
+    run = onnx_facts.onnx_runner(tmp_path / "random.onnx")
+    images = np.ones((1, 3, 224, 224), np.float32)
+    assert not np.array_equal(run(images), run(images))
+
+
+# Pictures and hints
+
+
+def test_pictures_of_missing_files_say_so() -> None:
+    for figure in (
+        pictures1.draw_simplification(("none.onnx", "nor.onnx")),
+        pictures1.draw_folding(small_stem(), "none.onnx"),
+    ):
+        (text,) = figure.axes[0].texts
+        assert "Nothing to draw yet. There is no ONNX file" in text.get_text().replace("\n", " ")
+    assert "There is no ONNX file" in pictures1.graph_table("none.onnx").data
+
+
+def small_stem() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("conv1", nn.Conv2d(3, 4, 3, bias=False))
+    norm = nn.BatchNorm2d(4)
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    nn.init.uniform_(norm.running_mean, -1, 1)
+    model.add_module("bn1", norm)
+    return model.eval()
+
+
+def test_the_folding_picture_tells_a_folded_file_from_an_unfolded_one(tmp_path: Path) -> None:
+    model = small_stem()
+    folded = export_onnx(model, tmp_path / "folded.onnx", input_shape=(3, 8, 8))
+    unfolded = export_unfolded(model, tmp_path / "unfolded.onnx", (3, 8, 8))
+    gaps = []
+    for path in (folded, unfolded):
+        _, factors, shifts = pictures1.draw_folding(model, path).axes
+        points = [axes.collections[0].get_offsets() for axes in (factors, shifts)]
+        gaps.append(max(float(np.abs(xy[:, 0] - xy[:, 1]).max()) for xy in points))
+    assert gaps[0] < 1e-5
+    assert gaps[1] > 0.1
+
+
+def test_the_simplification_picture_counts_nodes(tmp_path: Path) -> None:
+    model = small_stem()
+    before = export_unfolded(model, tmp_path / "before.onnx", (3, 8, 8))
+    after = export_tiny(tmp_path)
+    (axes,) = pictures1.draw_simplification((before, after)).axes
+    assert axes.get_title(loc="left") == "before.onnx: 2 -> 6 nodes"
+    texts = {text.get_text().strip() for text in axes.texts}
+    assert {"1 -> 0", "1 -> 2"} <= texts
+
+
+@pytest.mark.parametrize("task", ["1.1", "1.2"])
+def test_every_checked_task_has_three_hints(task: str) -> None:
+    assert all(hints_for(task))

@@ -1,0 +1,410 @@
+"""Lab 4: what the checks say of evidence, and what the probes see of good and bad classes."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from trtlab.backend import cuda, trt
+from trtlab.checks import lab4  # noqa: F401  registers the checks
+from trtlab.checks.diagnosis4 import cause_of
+from trtlab.checks.evidence import Attempt
+from trtlab.checks.evidence4 import (
+    BatchesEvidence,
+    Call,
+    CleanupEvidence,
+    CopyFacts,
+    Outside,
+    RunningEvidence,
+)
+from trtlab.checks.registry import judge
+from trtlab.errors import InferenceError
+from trtlab.feedback import html_card, text_card
+from trtlab.infer import TensorRTInference
+from trtlab.lab import collect4, pictures4
+from trtlab.lab.hints import hints_for
+from trtlab.lab.subjects import OTHER_PROFILE, fresh_images, other_subject
+from trtlab.lab.trace import trace_call
+from trtlab.lab.watching import watch
+
+DONE = Attempt(stage="done", what="TensorRTInference")
+COPY = CopyFacts(function="memcpy_htod_async", dtype="float32", pinned=True, stream=77)
+
+
+def call(batch=8, **changes):
+    facts = {
+        "batch": batch,
+        "kind": "float32 array",
+        "shape": (batch, 10),
+        "expected_shape": (batch, 10),
+        "finite": True,
+        "difference": 1e-5,
+        "rows_run": (batch,),
+        "rows_allocated": 32,
+        "streams": (77,),
+        "copies_in": (COPY,),
+        "copies_out": (COPY,),
+    }
+    return Call(**{**facts, **changes})
+
+
+def running(**changes):
+    facts = {
+        "first": call(),
+        "other": call(4),
+        "overwritten": False,
+        "input_changed": False,
+        "layouts": {"float64": "same", "Fortran order": "raised"},
+        "refused_enqueue": "raised",
+    }
+    return RunningEvidence(attempt=DONE, **{**facts, **changes})
+
+
+def batches(**changes):
+    facts = {
+        "calls": (call(1), call(5), call(32), call(2)),
+        "outside": (Outside(batch=33, profile=(1, 32), error="ValueError: 33"),),
+    }
+    return BatchesEvidence(attempt=DONE, **{**facts, **changes})
+
+
+def cleanup(**changes):
+    facts = {"taken_bytes": 1000, "with_gives_object": True, "with_passes_errors_on": True}
+    return CleanupEvidence(attempt=DONE, **{**facts, **changes})
+
+
+def points(task, evidence):
+    return judge(task, evidence).points
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("task", "evidence", "most"),
+        [("4.1", running(), 4), ("4.2", batches(), 2), ("4.3", cleanup(), 1)],
+    )
+    def test_good_evidence_earns_everything_and_survives_json(self, task, evidence, most):
+        again = type(evidence).model_validate_json(evidence.model_dump_json())
+        assert again == evidence
+        assert points(task, again) == most
+
+    @pytest.mark.parametrize(
+        ("changes", "lost", "misconception"),
+        [
+            ({"first": call(difference=0.01)}, 1.5, None),
+            (
+                {"first": call(difference=None, finite=False, waited=False)},
+                1.5,
+                "missing-synchronise",
+            ),
+            ({"first": call(shape=(8, 1000))}, 1.5, None),
+            ({"first": call(kind="a Tensor", shape=())}, 1.5, None),
+            ({"other": call(4, error="ValueError: x")}, 1.0, "hard-coded-engine"),
+            ({"overwritten": True}, 0.5, "returned-buffer"),
+            ({"returned_buffer": True}, 0.5, "returned-buffer"),
+            ({"overwritten": None}, 0.5, None),
+            ({"input_changed": True}, 0.5, None),
+            ({"layouts": {"float64": "different"}}, 0.5, "wrong-dtype"),
+            ({"layouts": {"transposed view": "different"}}, 0.5, "memory-order"),
+            ({"refused_enqueue": "returned"}, 0.5, "ignored-refusal"),
+            ({"refused_enqueue": ""}, 0.5, None),
+        ],
+    )
+    def test_each_fault_of_a_call_costs_its_points(self, changes, lost, misconception):
+        verdict = judge("4.1", running(**changes))
+        assert verdict.points == 4 - lost
+        assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+    @pytest.mark.parametrize(
+        ("changes", "lost", "misconception"),
+        [
+            ({"calls": (call(1), call(5, difference=0.5))}, 0.75, None),
+            ({"calls": (call(5, rows_run=(32,)),)}, 0.25, "padded-to-maximum"),
+            ({"outside": (Outside(batch=1, profile=(2, 6), error=""),)}, 0.25, "ignored-refusal"),
+            ({"calls": (call(allocations={"mem_alloc": 2}),)}, 0.25, "allocation-per-call"),
+            ({"calls": (call(streams=(0,)),)}, 0.25, "default-stream"),
+            ({"calls": (call(streams=(1,)),)}, 0.25, "default-stream"),
+            ({"calls": (call(copies_in=()), call(copies_in=(), copies_out=()))}, 0, None),
+            ({"calls": (call(copies_in=(), copies_out=()),)}, 0.25, None),
+        ],
+    )
+    def test_each_fault_of_a_sequence_of_calls_costs_its_points(self, changes, lost, misconception):
+        verdict = judge("4.2", batches(**changes))
+        assert verdict.points == 2 - lost
+        assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+    @pytest.mark.parametrize(
+        ("changes", "misconception"),
+        [
+            ({"stream": None}, "synchronous-copies"),
+            ({"stream": 0}, "default-stream"),
+            ({"pinned": False}, "pageable-copies"),
+        ],
+    )
+    def test_a_copy_must_be_asynchronous_on_a_stream_and_pinned(self, changes, misconception):
+        wrong = COPY.model_copy(update=changes)
+        verdict = judge("4.2", batches(calls=(call(copies_out=(wrong,)),)))
+        assert verdict.points == 1.75
+        assert verdict.misconceptions == (misconception,)
+
+    def test_calls_that_raise_earn_nothing_for_what_they_did_not_do(self):
+        failed = call(error="ValueError: x", streams=(), rows_run=(), copies_in=(), copies_out=())
+        assert points("4.2", batches(calls=(failed,))) == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "lost", "misconception"),
+        [
+            ({"kept_bytes": 500}, 0.5, "never-freed"),
+            ({"kept_bytes": 99}, 0, None),
+            ({"alive": ("IExecutionContext",)}, 0.5, "never-freed"),
+            ({"second_close": "LogicError: freed"}, 0.25, "freed-twice"),
+            ({"with_error": "AttributeError: __enter__"}, 0.25, None),
+            ({"with_gives_object": False}, 0.25, None),
+            ({"with_kept_bytes": 900}, 0.25, "never-freed"),
+            ({"with_kept_after_error": 900}, 0.25, "never-freed"),
+            ({"with_passes_errors_on": False}, 0.25, "swallowed-exception"),
+        ],
+    )
+    def test_each_fault_of_the_clean_up_costs_its_points(self, changes, lost, misconception):
+        verdict = judge("4.3", cleanup(**changes))
+        assert verdict.points == 1 - lost
+        assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({}, None),
+            ({"rows_allocated": 1}, "buffers-too-small"),
+            ({"rows_allocated": None, "shape_set": False}, "shape-not-set"),
+            ({"copies_in": (COPY.model_copy(update={"dtype": "float64"}),)}, "wrong-dtype"),
+            ({"rows_run": (32,)}, "padded-to-maximum"),
+            ({"waited": False}, "missing-synchronise"),
+        ],
+    )
+    def test_the_cause_of_a_wrong_call_is_told_from_what_it_did(self, changes, expected):
+        assert cause_of(call(**changes)) == expected
+
+    def test_cards_escape_what_a_student_wrote(self):
+        verdict = judge("4.1", running(first=call(error="ValueError: <script>")))
+        assert "<script>" not in html_card(verdict)
+        assert "ValueError: <script>" in text_card(verdict)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return other_subject([4, 3], seed=1)
+
+
+class TestProbes:
+    """The library's own class has the interface of the student's, and must pass."""
+
+    def test_a_good_class_earns_everything(self, subject):
+        evidence = collect4.probe_running(TensorRTInference, subject, other_subject([4], seed=2))
+        assert points("4.1", evidence) == 4
+        changing = other_subject([2, 6, 3], seed=1)
+        evidence = collect4.probe_batches(TensorRTInference, changing, changing)
+        assert points("4.2", evidence) == 2
+        assert [outside.batch for outside in evidence.outside] == [7, 1]
+        assert points("4.3", collect4.probe_cleanup(TensorRTInference, subject)) == 1
+
+    def test_evidence_is_plain_data(self, subject):
+        evidence = collect4.probe_running(TensorRTInference, subject, subject)
+        json.dumps(evidence.model_dump(mode="json"), allow_nan=False)
+
+    def test_another_seed_is_another_engine(self):
+        one, two = (other_subject([3], seed=seed).cases[0] for seed in (1, 2))
+        assert one.images.shape != two.images.shape or one.expected.shape != two.expected.shape
+
+    def test_images_of_a_batch_give_logits_that_can_be_told_apart(self):
+        logits = other_subject([6], seed=1).cases[0].expected
+        gaps = [np.abs(a - b).max() for i, a in enumerate(logits) for b in logits[:i]]
+        assert min(gaps) > 1e-2 * np.abs(logits).max()
+
+    def test_a_class_that_is_not_there_or_not_written_says_so(self, subject):
+        class Unwritten:
+            def __init__(self, engine_path):
+                raise NotImplementedError
+
+        class HalfWritten:
+            def __init__(self, engine_path):
+                pass
+
+            def infer(self, images):
+                raise NotImplementedError
+
+        for student, what in (
+            (Unwritten, "TensorRTInference"),
+            (HalfWritten, "TensorRTInference.infer"),
+        ):
+            for evidence in (
+                collect4.probe_running(student, subject, subject),
+                collect4.probe_batches(student, subject, subject),
+            ):
+                assert (evidence.attempt.stage, evidence.attempt.what) == ("not started", what)
+        for collect in (
+            collect4.collect_running,
+            collect4.collect_batches,
+            collect4.collect_cleanup,
+        ):
+            assert collect({"TensorRTInference": "no class"}).attempt.stage == "missing"
+
+    @pytest.mark.parametrize(
+        "result", [None, [[0.0]], "logits", np.array(["a"]), np.zeros((4, 1), int)]
+    )
+    def test_any_result_is_judged_and_none_breaks_the_check(self, subject, result):
+        class Odd(TensorRTInference):
+            def infer(self, x):
+                super().infer(x)
+                return result
+
+        evidence = collect4.probe_running(Odd, subject, subject)
+        assert points("4.1", evidence) <= 1.5
+
+    def test_a_leak_is_seen(self, subject):
+        class Leaky(TensorRTInference):
+            def close(self):
+                pass
+
+        evidence = collect4.probe_cleanup(Leaky, subject)
+        assert evidence.kept_bytes == evidence.taken_bytes > 0
+        assert evidence.alive == ("ICudaEngine", "IExecutionContext")
+        assert points("4.3", evidence) == 0.25
+
+    def test_a_class_without_with_is_told_so(self, subject):
+        class Bare:
+            def __init__(self, engine_path):
+                self.model = TensorRTInference(engine_path)
+                self.infer, self.close = self.model.infer, self.model.close
+
+        evidence = collect4.probe_cleanup(Bare, subject)
+        assert evidence.with_error
+        assert points("4.3", evidence) == 0.75
+
+    def test_what_the_probes_provoke_is_not_printed(self, subject, capfd):
+        class Plain(TensorRTInference):
+            """Its runtime has a logger that prints."""
+
+            def infer(self, x):
+                trt.Logger(trt.Logger.WARNING).log(trt.Logger.WARNING, "a warning")
+                return super().infer(x)
+
+        collect4.probe_batches(Plain, subject, subject)
+        assert capfd.readouterr() == ("", "")
+
+
+class TestWatch:
+    def test_everything_is_as_before_afterwards(self, subject):
+        owners = (
+            cuda,
+            cuda.Stream,
+            cuda.Event,
+            cuda.Context,
+            trt.IExecutionContext,
+            trt.ICudaEngine,
+        )
+        before = [dict(vars(owner)) for owner in owners]
+
+        def fail():
+            with watch():
+                assert [dict(vars(owner)) for owner in owners] != before
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert [dict(vars(owner)) for owner in owners] == before
+
+    def test_the_steps_of_a_call_are_noted_in_order(self, subject):
+        with watch() as seen, TensorRTInference(subject.engine) as model:
+            made = len(seen.steps)
+            model.infer(subject.cases[0].images)
+            kinds = [step.kind for step in seen.steps[made:]]
+        assert kinds == ["set shape", "copy in", "enqueue", "copy out", "wait"]
+        assert not seen.unfinished
+        starts = [step.start for step in seen.steps]
+        assert starts == sorted(starts)
+
+    def test_a_copy_past_the_end_of_an_allocation_is_stopped(self):
+        with watch():
+            allocation = cuda.mem_alloc(16)
+            with pytest.raises(
+                InferenceError, match="needs 20 bytes, but its device allocation has 16"
+            ):
+                cuda.memcpy_htod(allocation, np.zeros(5, np.float32))
+
+    def test_an_engine_that_would_write_past_its_buffer_is_stopped(self, subject):
+        with watch() as seen:
+            engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(subject.engine.read_bytes())
+            context, stream = engine.create_execution_context(), cuda.Stream()
+            images = subject.cases[0].images
+            device, output = cuda.mem_alloc(images.nbytes), cuda.mem_alloc(4)
+            context.set_input_shape("pixels", images.shape)
+            context.set_tensor_address("pixels", int(device))
+            context.set_tensor_address("scores", int(output))
+            with pytest.raises(InferenceError, match="tensor 'scores'"):
+                context.execute_async_v3(stream_handle=stream.handle)
+        assert seen.bindings == {"pixels": int(device), "scores": int(output)}
+
+    def test_pinned_memory_is_told_from_pageable(self):
+        with watch() as seen:
+            pinned = cuda.pagelocked_empty(8, np.float32)
+            assert seen.is_pinned(pinned[3:])
+            assert not seen.is_pinned(np.empty(8, np.float32))
+            assert not seen.is_pinned([1.0])
+
+    def test_a_refused_enqueue_runs_nothing(self, subject):
+        with watch() as seen, TensorRTInference(subject.engine) as model:
+            seen.refuse_enqueues = True
+            with pytest.raises(InferenceError):
+                model.infer(subject.cases[0].images)
+            seen.refuse_enqueues = False
+            np.testing.assert_allclose(
+                model.infer(subject.cases[0].images),
+                subject.cases[0].expected,
+                rtol=1e-3,
+                atol=1e-5,
+            )
+
+
+class TestPictures:
+    def test_a_trace_puts_the_device_between_the_copies(self, subject):
+        trace = trace_call(TensorRTInference, subject.engine, subject.cases[0].images, calls=3)
+        assert [span.what for span in trace.device] == ["copy in", "compute", "copy out"]
+        ends = [span.end for span in trace.device]
+        assert ends == sorted(ends)
+        assert all(span.start <= span.end for span in trace.host)
+        assert 0 < trace.copy_percent < 100
+        whole = sum(span.end - span.start for span in trace.host)
+        assert whole == pytest.approx(trace.total_ms)
+        assert isinstance(pictures4.show_call(trace), Figure)
+
+    def test_buffers_show_their_size_and_the_part_in_use(self, subject):
+        images = subject.cases[1].images  # 3 of at most 6
+        figure = pictures4.show_buffers(TensorRTInference, subject.engine, images)
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert {"pixels", "scores"} <= set(texts)
+        assert sum(text.startswith("pinned") and "uses 50%" in text for text in texts) == 2
+        mib = pictures4.input_buffer_mib(TensorRTInference, subject.engine)
+        assert mib == OTHER_PROFILE.max * images[0].nbytes / 2**20
+
+    def test_memory_comes_back_in_the_picture_of_two_lives(self, subject):
+        figure = pictures4.show_memory(TensorRTInference, subject.engine, subject.cases[0].images)
+        heights = [bar.get_height() for bar in figure.axes[0].patches]
+        assert heights[0] == heights[3] == heights[6] == 0
+        assert min(heights[1], heights[2], heights[4], heights[5]) > 0
+
+    def test_answers_are_named_and_coloured(self):
+        images = fresh_images((2, 3, 8, 8), seed=0)
+        logits = np.array([[5.0, 0.0], [5.0, 0.0]], np.float32)
+        figure = pictures4.show_answers(images, [0, 1], {"FP16": logits}, ["cat", "dog"])
+        texts = [axes.texts[0] for axes in figure.axes]
+        assert [text.get_text() for text in texts] == ["FP16: cat (99%)"] * 2
+        assert texts[0].get_color() != texts[1].get_color()
+
+    def test_pinned_memory_is_not_timed_on_the_emulation(self, subject):
+        figure = pictures4.show_pinned(TensorRTInference, subject.engine, subject.cases[0].images)
+        assert "Needs a GPU" in figure.axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize("task", ["4.1", "4.2", "4.3"])
+def test_every_task_has_three_hints(task):
+    assert all(hints_for(task))
