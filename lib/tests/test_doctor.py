@@ -4,8 +4,8 @@ import importlib.metadata
 import json
 
 import pytest
-from cli_runner import trtlab
 
+from cli_runner import trtlab
 from trtlab import doctor
 
 

@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from cli_runner import trtlab
 
+from cli_runner import trtlab
 from trtlab.report import markdown_table, model_table, speed_table
 from trtlab.results import read_results
 
@@ -47,6 +47,10 @@ def test_the_figures_are_those_of_the_committed_measurement() -> None:
     ).groups()
     results = read_results(ROOT / source)
     assert not results.emulated
-    assert shown.strip() == "\n".join(
-        markdown_table(table).strip() + "\n" for table in (speed_table(results), model_table(results))
-    ).strip()
+    assert (
+        shown.strip()
+        == "\n".join(
+            markdown_table(table).strip() + "\n"
+            for table in (speed_table(results), model_table(results))
+        ).strip()
+    )

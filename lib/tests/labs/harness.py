@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,8 @@ def run_notebook(
     lab: int,
     patches: Iterable[tuple[str, str]] = (),
     shrink: Mapping[str, str] | None = None,
+    *,
+    skip: Collection[str] = (),
     folder: Path | None = None,
 ) -> Run:
     """Run the solution notebook of a lab from top to bottom in a copy of its folder.
@@ -77,6 +79,7 @@ def run_notebook(
         patches: (old, new) texts; each old text occurs exactly once in the notebook's code, or, if
             not there, once in its Markdown.
         shrink: further patches, which make it faster.
+        skip: ids of cells that are not run.
         folder: where the copy is made; a temporary folder by default.
 
     Raises:

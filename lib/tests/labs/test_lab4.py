@@ -241,12 +241,16 @@ class TestProbes:
                 collect4.probe_batches(student, subject, subject),
             ):
                 assert (evidence.attempt.stage, evidence.attempt.what) == ("not started", what)
-        for collect in (
+
+    @pytest.mark.parametrize("found", [None, "no class", TensorRTInference])
+    def test_what_is_no_class_of_the_students_is_missing(self, found):
+        collectors = (
             collect4.collect_running,
             collect4.collect_batches,
             collect4.collect_cleanup,
-        ):
-            assert collect({"TensorRTInference": "no class"}).attempt.stage == "missing"
+        )
+        for collect in collectors:
+            assert collect({"TensorRTInference": found}).attempt.stage == "missing"
 
     @pytest.mark.parametrize(
         "result", [None, [[0.0]], "logits", np.array(["a"]), np.zeros((4, 1), int)]

@@ -12,7 +12,7 @@ import pytest
 
 from labs.conftest import Verdicts
 from labs.harness import labs_present, run_notebook
-from mutants import Mutant, labs_with_mutants, mutants_of, shrink_of
+from mutants import Mutant, labs_with_mutants, mutants_of, shrink_of, unchecked_of
 from trtlab.backend import IS_EMULATED
 from trtlab.checks.misconceptions import MISCONCEPTIONS
 from trtlab.checks.registry import checked_tasks
@@ -38,7 +38,8 @@ def test_a_mutant_loses_what_it_should_and_nothing_else(
 ) -> None:
     lab = TASKS[mutant.task].lab
     before = reference(lab)
-    after = run_notebook(lab, [(mutant.old, mutant.new)], shrink_of(lab)).verdicts
+    patch = (mutant.old, mutant.new)
+    after = run_notebook(lab, [patch], shrink_of(lab), skip=unchecked_of(lab)).verdicts
     assert after.keys() == before.keys(), "a check raised"
 
     lost = {task: round(before[task].points - after[task].points, 2) for task in before}
@@ -76,6 +77,7 @@ def test_every_misconception_is_triggered_by_a_mutant() -> None:
     assert set(MISCONCEPTIONS) == {m.misconception for m in ALL if m.misconception}
 
 
-def test_every_task_is_either_checked_or_graded_by_hand() -> None:
+def test_every_task_is_checked_or_graded_by_hand() -> None:
+    # Some of those graded by hand have a check, too, which counts for nothing.
     by_hand = {number for number, task in TASKS.items() if task.category == "documentation"}
-    assert set(checked_tasks()) == set(TASKS) - by_hand
+    assert set(checked_tasks()) >= set(TASKS) - by_hand

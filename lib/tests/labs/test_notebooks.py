@@ -13,14 +13,26 @@ from nbformat import NotebookNode
 
 from labs.conftest import Verdicts
 from labs.harness import ROOT, labs_present, run_notebook
-from mutants import shrink_of
+from mutants import shrink_of, unchecked_of
 from trtlab.checks.tasks import TASKS, tasks_of
 
 MOST_SECONDS = 120
 CHECK = re.compile(r'check\("(\d\.\d)"\)')
 WITHOUT_TASKS = 0
+SAYING_WHAT_IS_MISSING = {
+    "NotImplementedError",
+    "NameError",
+    "FileNotFoundError",
+    "ModelError",
+    "EngineError",
+}
 
 pytestmark = pytest.mark.usefixtures("provided_artifacts")
+
+
+def checked_tasks_of(lab: int) -> list[Task]:
+    """Return the tasks of a lab that are not graded by hand."""
+    return [task for task in tasks_of(lab) if task.category != "documentation"]
 
 
 def execute(notebooks: Path, lab: int, folder: Path) -> NotebookNode:
@@ -109,17 +121,17 @@ def test_a_released_lab_runs_to_its_end_and_says_what_to_do(lab: int, tmp_path: 
     for task, cell in check_cells(notebook).items():
         assert points_of(cell) == 0, task
         card = card_of(cell)
-        assert "not started" in card, card
+        assert re.search("not started|not yet", card), card
         assert "next: " in card, card
-    unwritten = {"NotImplementedError", "InputError"}
-    assert set(errors_of(notebook).values()) <= unwritten, errors_of(notebook)
+    raised = errors_of(notebook)
+    assert set(raised.values()) <= SAYING_WHAT_IS_MISSING, raised
 
 
 def test_all_labs_in_a_row_use_what_the_student_made_and_may_be_run_again(
     tmp_path: Path, reference: Callable[[int], Verdicts]
 ) -> None:
     for lab in [*labs_present(), *labs_present()]:
-        run = run_notebook(lab, shrink=shrink_of(lab), folder=tmp_path)
+        run = run_notebook(lab, shrink=shrink_of(lab), skip=unchecked_of(lab), folder=tmp_path)
         assert not run.errors
         assert run.points == {task: verdict.points for task, verdict in reference(lab).items()}
         assert "Using a provided" not in "".join(run.output.values())

@@ -1,7 +1,8 @@
 """Plausible wrong solutions, as small patches of the reference notebooks.
 
-labN.py holds `MUTANTS` of lab N, and `SHRINK`, replacements that make its notebook run faster
-without changing what a check sees. labs/test_mutants.py holds every mutant to its word.
+labN.py holds `MUTANTS` of lab N. Two more names there make its notebook run faster: `SHRINK`,
+replacements of text, and `UNCHECKED`, ids of cells whose results no check looks at.
+labs/test_mutants.py holds every mutant to its word.
 """
 
 import importlib
@@ -45,3 +46,8 @@ def mutants_of(lab: int) -> list[Mutant]:
 def shrink_of(lab: int) -> dict[str, str]:
     """Return the replacements that make a lab's notebook run faster."""
     return dict(getattr(importlib.import_module(f"mutants.lab{lab}"), "SHRINK", {}))
+
+
+def unchecked_of(lab: int) -> tuple[str, ...]:
+    """Return the ids of the cells that a run for the checks alone may leave out."""
+    return tuple(getattr(importlib.import_module(f"mutants.lab{lab}"), "UNCHECKED", ()))

@@ -238,3 +238,5 @@ MUTANTS = [
         "int8-layers-unknown",
     ),
 ]
+
+UNCHECKED = ("clip-view", "clip-slider", "study", "measure-3-4", "sizes")

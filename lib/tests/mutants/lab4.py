@@ -249,3 +249,5 @@ MUTANTS = [
         {"4.3": 0.25},
     ),
 ]
+
+UNCHECKED = ("buffers", "buffer-size", "batches", "call", "pinned", "with", "memory")

@@ -59,11 +59,16 @@ class _Timed:
         return np.array([call.work_ms for call in self.calls])
 
 
+def _no_warm_up(evidence: LatencyEvidence) -> bool:
+    made = len(evidence.calls)
+    return made == evidence.iterations or made <= evidence.warmup
+
+
 def _timed(evidence: LatencyEvidence) -> _Timed:
     """Find out which calls the statistics are of: all, or those after the warm-up."""
     calls = evidence.calls
     mean = evidence.reported["mean_ms"]
-    after = calls[evidence.warmup :] if len(calls) > evidence.iterations else calls
+    after = calls if _no_warm_up(evidence) else calls[evidence.warmup :]
     means = {len(part): float(np.mean([c.work_ms for c in part])) for part in (after, calls)}
     # Without a synchronise, a mean of microseconds may look like one in seconds.
     waited = sum(call.waited for call in calls) >= len(calls) / 2
@@ -128,7 +133,7 @@ def _waits(evidence: LatencyEvidence, timed: _Timed) -> Finding:
 
 
 def _warms_up(evidence: LatencyEvidence, timed: _Timed) -> Finding:
-    none = len(evidence.calls) <= evidence.iterations
+    none = _no_warm_up(evidence)
     measured = f"{timed.warm_up} warm-up calls left out"
     if none:
         measured = "no warm-up calls were made"

@@ -1,7 +1,7 @@
 """`trtlab doctor`, `trtlab prepare` and `trtlab train`: getting ready."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -50,16 +50,20 @@ def prepare(
     OUTPUT/validation, for infer --input. With a GPU, the digits workload trains a full ResNet-50
     once (under a minute on a data-centre GPU) and keeps it in the cache folder.
     """
-    from trtlab.data import write_image_folder
+    from trtlab.data import Pictures, Split, write_image_folder
     from trtlab.workloads import load_workload
 
+    written: tuple[Split, ...] = ("calibration", "validation")
     chosen = load_workload(workload)
     chosen.load_model()
     folders = {
         split: write_image_folder(
-            chosen.dataset(split, size=images), chosen.classes, output / split
+            # Every workload's data sets give their pictures as well as tensors.
+            cast(Pictures, chosen.dataset(split, size=images)),
+            chosen.classes,
+            output / split,
         )
-        for split in ("calibration", "validation")
+        for split in written
     }
     if json:
         paths = {split: str(folder) for split, folder in folders.items()}
@@ -85,6 +89,9 @@ def train(
         str | None, typer.Option(help="cuda or cpu. Default: the GPU if there is one.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the weights and the pictures.")] = 0,
+    validation_images: Annotated[
+        int | None, typer.Option(min=1, help="Fresh images to validate on. Default: 2,000.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Train a workload's model: the recipe that made the shipped weights.
@@ -95,7 +102,14 @@ def train(
     from trtlab.workloads import load_workload
 
     chosen = load_workload(workload, arch=arch)
-    facts = train_workload_model(chosen, output, device=device, steps=steps, seed=seed)
+    facts = train_workload_model(
+        chosen,
+        output,
+        device=device,
+        steps=steps,
+        seed=seed,
+        validation_size=validation_images,
+    )
     if json:
         print_json(facts)
         return

@@ -253,10 +253,11 @@ def show_pinned(
         images: at least as many as the largest of `batches`.
         batches: the batches to time.
     """
-    figure = _figure(10, 0.6 + 0.8 * len(batches), times=False)
     if IS_EMULATED:
+        figure = _figure(10, 0.8, times=False)
         say(figure, "Needs a GPU: to the emulation, all memory is host memory.")
         return figure
+    figure = _figure(10, 0.6 + 0.8 * len(batches), times=False)
     timed = {"pinned": _latencies(student, engine_path, images, batches)}
     with mock.patch.object(cuda, "pagelocked_empty", _pageable_empty):
         timed["pageable"] = _latencies(student, engine_path, images, batches)

@@ -1,0 +1,617 @@
+"""Lab 3: its checks on evidence of every kind, its collectors on good and bad code, pictures."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from tiny import export_tiny, tiny_spec
+from trtlab.backend import IS_EMULATED, cuda, trt
+from trtlab.backend.compat import explicit_batch_flags
+from trtlab.build import build_engine
+from trtlab.calibrate import EntropyCalibrator
+from trtlab.calibration_cache import CalibrationCache
+from trtlab.checks import lab3
+from trtlab.checks.evidence import Attempt
+from trtlab.checks.lab3 import DatasetEvidence
+from trtlab.checks.lab3_calibrator import CalibratorEvidence
+from trtlab.checks.lab3_engine import Int8EngineEvidence, Int8SizeEvidence, Int8SpeedEvidence
+from trtlab.checks.registry import judge
+from trtlab.checks.verdict import Verdict
+from trtlab.data import preprocess, write_image_folder
+from trtlab.errors import CacheError, InputError
+from trtlab.lab import collect3_engine
+from trtlab.lab.calibration_study import Calibrated, calibration_study, show_study
+from trtlab.lab.hints import hints_for
+from trtlab.lab.pictures3 import (
+    TensorView,
+    first_images,
+    show_clip,
+    show_clip_slider,
+    show_inputs,
+    show_int8_speedup,
+    view_tensor,
+)
+from trtlab.lab.session import verdict_on
+from trtlab.results import PairedComparison
+from trtlab.workloads import load_workload
+
+DONE = Attempt(stage="done", what="x")
+
+
+def finding(verdict: Verdict, criterion: str) -> Any:
+    (found,) = [each for each in verdict.findings if criterion in each.criterion]
+    return found
+
+
+def lost(verdict: Verdict) -> float:
+    return verdict.max_points - verdict.points
+
+
+# Checks on made-up evidence
+
+
+def good_dataset(**changes: Any) -> DatasetEvidence:
+    facts = {
+        "images": 40,
+        "limit": 12,
+        "lengths": (40, 12),
+        "item": "float32 (3, 224, 224)",
+        "expected_item": "float32 (3, 224, 224)",
+        "recognised": "model",
+        "low": -2.1,
+        "high": 2.6,
+        "classes": 10,
+        "limited_classes": 7,
+        "repeatable": True,
+        "written": 100,
+    }
+    return DatasetEvidence.model_validate({"attempt": DONE, **facts, **changes})
+
+
+def good_calibrator(**changes: Any) -> CalibratorEvidence:
+    facts = {
+        "batch_size": 4,
+        "reported": "4",
+        "full_batches": 2,
+        "right_batches": 2,
+        "ends": True,
+        "stays_ended": True,
+        "buffers": 1,
+        "partial": "dropped",
+        "images_shown": 8,
+        "images_right": 8,
+        "absent_cache": "None",
+        "reads_cache": True,
+        "writes_cache": True,
+        "after_error": "raised",
+    }
+    return CalibratorEvidence.model_validate({"attempt": DONE, **facts, **changes})
+
+
+def good_engine(**changes: Any) -> Int8EngineEvidence:
+    facts = {
+        "batches": (1, 8, 32),
+        "precisions": {"INT8": 55, "FP16": 2},
+        "observed": True,
+        "fp16": True,
+        "calibration_batch": 32,
+        "batch_size": 32,
+        "images_shown": 96,
+        "cache_tensors": 58,
+        "input_range": 2.6,
+        "input_largest": 2.64,
+        "images": 32,
+        "logits_error": 0.03,
+        "same_class": 32,
+    }
+    return Int8EngineEvidence.model_validate({"attempt": DONE, **facts, **changes})
+
+
+def good_speed(low: float, high: float, **changes: Any) -> Int8SpeedEvidence:
+    facts = {
+        "precisions": {"INT8": 55},
+        "images": 32,
+        "logits_error": 0.03,
+        "same_class": 32,
+        "speedup": PairedComparison(speedup=(low + high) / 2, low=low, high=high, pairs=200),
+    }
+    return Int8SpeedEvidence.model_validate({"attempt": DONE, **facts, **changes})
+
+
+@pytest.mark.parametrize(
+    ("task", "evidence"),
+    [("3.1", good_dataset()), ("3.2", good_calibrator()), ("3.3", good_engine())],
+)
+def test_good_evidence_earns_all_points(task: str, evidence: Any) -> None:
+    assert lost(judge(task, evidence)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "points", "misconception"),
+    [
+        ({"lengths": (42, 12)}, 0.5, None),
+        ({"lengths": (40, 40)}, 0.5, None),
+        ({"item": "a tuple, no tensor"}, 1.5, None),
+        ({"recognised": "pixels"}, 1, lab3.NOT_NORMALISED),
+        ({"recognised": "unit"}, 1, lab3.NOT_NORMALISED),
+        ({"recognised": "bgr"}, 1, lab3.CHANNELS_SWAPPED),
+        ({"recognised": "resize"}, 1, lab3.OTHER_RESIZE),
+        ({"recognised": "unknown"}, 1, lab3.NOT_NORMALISED),
+        ({"limited_classes": 3}, 0.5, lab3.ONE_CLASS),
+        ({"repeatable": False}, 0.5, None),
+        ({"from_validation": 1}, 0.5, lab3.VALIDATION_IMAGES),
+        ({"written": 63}, 0.5, None),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_costs_its_points(
+    changes: dict[str, Any], points: float, misconception: str | None
+) -> None:
+    verdict = judge("3.1", good_dataset(**changes))
+    assert lost(verdict) == points
+    assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "points", "misconception"),
+    [
+        ({"reported": "32"}, 0.5, None),
+        ({"right_batches": 1}, 1.5, "calibrator-buffer-per-batch"),
+        ({"right_batches": 0, "address": "host", "buffers": 0}, 1.5, "calibrator-host-pointer"),
+        ({"right_batches": 0, "address": "freed", "buffers": 0}, 1.5, "calibrator-freed-buffer"),
+        ({"right_batches": 0, "address": "malformed", "buffers": 0}, 1.5, None),
+        ({"ends": False, "stays_ended": False}, 0.5, "calibrator-never-ends"),
+        ({"stays_ended": False}, 0.5, "calibrator-never-ends"),
+        ({"buffers": 3}, 0.5, "calibrator-buffer-per-batch"),
+        ({"allocations": 1}, 0.5, "calibrator-buffer-per-batch"),
+        ({"partial": "stale"}, 0.5, "calibrator-stale-rows"),
+        ({"partial": "none"}, 0.5, None),
+        ({"images_shown": None}, 0.5, None),
+        ({"absent_cache": "it raised FileNotFoundError"}, 0.5, "calibrator-needs-a-cache"),
+        ({"reads_cache": False}, 0.5, None),
+        ({"writes_cache": False}, 0.5, None),
+        ({"after_error": "hidden"}, 0.5, "calibrator-hides-errors"),
+    ],
+)
+def test_what_is_wrong_with_a_calibrator_costs_its_points(
+    changes: dict[str, Any], points: float, misconception: str | None
+) -> None:
+    verdict = judge("3.2", good_calibrator(**changes))
+    assert lost(verdict) == points
+    if changes != {"right_batches": 1}:  # nobody knows what went wrong there
+        assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+
+def test_two_buffers_and_a_filled_last_batch_are_fine() -> None:
+    assert lost(judge("3.2", good_calibrator(buffers=2, partial="filled"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "points", "misconception"),
+    [
+        ({"batches": None, "problem": "no engine"}, 0.5, None),
+        ({"batches": (32, 32, 32)}, 0.5, "calibration-profile-is-no-profile"),
+        ({"precisions": {"FP16": 57}}, 1, "int8-in-name-only"),
+        ({"precisions": {"unknown": 57}}, 1, "int8-layers-unknown"),
+        ({"fp16": False}, 0.5, "int8-without-fp16"),
+        ({"calibration_batch": None}, 0.5, "calibrated-at-opt"),
+        ({"calibration_batch": 8}, 0.5, None),
+        ({"images_shown": 0}, 0.5, "too-few-calibration-images"),
+        ({"images_shown": None}, 0.5, None),
+        ({"cache_problem": "there is no cache", "cache_tensors": 0}, 0.5, None),
+        ({"cache_tensors": 3}, 0.5, None),
+        ({"input_range": 1.0}, 0.5, "calibrated-on-other-inputs"),
+        ({"input_range": 255.0}, 0.5, "calibrated-on-other-inputs"),
+        ({"input_range": None}, 0.5, None),
+        ({"logits_error": 0.33}, 0.5, None),
+        ({"logits_error": None}, 0.5, None),
+    ],
+)
+def test_what_is_wrong_with_an_engine_costs_its_points(
+    changes: dict[str, Any], points: float, misconception: str | None
+) -> None:
+    verdict = judge("3.3", good_engine(**changes))
+    assert lost(verdict) == points
+    assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+
+def test_the_speedup_is_judged_by_its_interval() -> None:
+    assert lost(judge("3.4", good_speed(4.5, 5.5))) == 0
+    doubtful = judge("3.4", good_speed(3.8, 4.2))
+    assert (doubtful.state, lost(doubtful)) == ("inconclusive", 0)
+    assert lost(judge("3.4", good_speed(3, 3.5))) == 10
+
+
+def test_without_a_gpu_only_the_engine_is_judged() -> None:
+    verdict = judge("3.4", good_speed(9, 9, speedup=None, emulated=True))
+    assert (verdict.state, verdict.points) == ("needs a GPU", 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "points"),
+    [
+        ({"precisions": {"FP16": 57}}, 11),
+        ({"logits_error": 0.9}, 11),
+        ({"logits_error": None}, 11),
+        ({"problem": "the engine is truncated"}, 10),
+    ],
+)
+def test_the_speed_of_a_wrong_engine_earns_nothing(changes: dict[str, Any], points: float) -> None:
+    assert lost(judge("3.4", good_speed(9, 9, **changes))) == points
+
+
+def size(**changes: Any) -> Verdict:
+    facts = {"int8_bytes": 26_100_000, "fp32_bytes": 95_300_000, "weights": 25_500_000}
+    return judge("3.5", Int8SizeEvidence.model_validate({"attempt": DONE, **facts, **changes}))
+
+
+def test_an_int8_engine_is_a_quarter_of_an_fp32_engine() -> None:
+    assert lost(size()) == 0
+    assert lost(size(weight_bytes=25_600_000)) == 0
+    assert lost(size(int8_bytes=48_500_000)) == 3
+    assert lost(size(weight_bytes=51_000_000)) == 1
+    assert lost(size(int8_bytes=None, problem="it does not load")) == 3
+    on_the_emulation = size(emulated=True)
+    assert (on_the_emulation.state, on_the_emulation.points) == ("needs a GPU", 1)
+
+
+# Collectors
+
+
+def run_check(task: str, **names: Any) -> Verdict:
+    return verdict_on(task, names)
+
+
+class Images(Dataset[torch.Tensor]):
+    """A right CalibrationDataset; its methods are overridden to be wrong."""
+
+    def __init__(self, data_dir: str, num_samples: int = 1000) -> None:
+        files = sorted(Path(data_dir).rglob("*.png"))
+        self.files = np.random.default_rng(0).permutation(files)[:num_samples]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Any:
+        return preprocess(Image.open(self.files[index]))
+
+
+class InBgr(Images):
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index).flip(0)
+
+
+class WithLabel(Images):
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index), 7
+
+
+class Augmented(Images):
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index) + torch.randn(1)
+
+
+class Empty(Images):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four images for each of two splits."""
+    workload = load_workload()
+    root = tmp_path_factory.mktemp("images")
+    for split in ("calibration", "validation"):
+        images: Any = workload.dataset(split, size=4)
+        write_image_folder(images, workload.classes, root / split)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("dataset", "points"),
+    [(Images, 0), (InBgr, 1), (WithLabel, 2), (Augmented, 1.5), (Empty, 2.5)],
+)
+def test_a_dataset_is_driven_over_a_fresh_folder(
+    dataset: type[Images], points: float, folders: Path
+) -> None:
+    names = {"CALIBRATION_FOLDER": folders / "calibration"}
+    verdict = run_check("3.1", CalibrationDataset=dataset, **names)
+    assert lost(verdict) == points + 0.5, "four images are too few"
+
+
+def test_validation_images_are_found_out(folders: Path) -> None:
+    names = {"CALIBRATION_FOLDER": folders / "validation"}
+    verdict = run_check("3.1", CalibrationDataset=Images, **names)
+    assert lab3.VALIDATION_IMAGES in verdict.misconceptions
+    assert "4 of them" in finding(verdict, "validation").measured
+
+
+class Calibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
+    """A right Int8EntropyCalibrator; its methods are overridden to be wrong."""
+
+    def __init__(self, calibration_loader: DataLoader[Any], cache_file: str) -> None:
+        super().__init__()
+        self.images_shown = 0
+        self.loader, self.cache_file = calibration_loader, Path(cache_file)
+        self.batch_size = calibration_loader.batch_size or 1
+        self.batches: Iterator[Any] = iter(calibration_loader)
+        self.device_input = cuda.mem_alloc(self.batch_size * calibration_loader.dataset[0].nbytes)
+
+    def get_batch_size(self) -> int:
+        return self.batch_size
+
+    def get_batch(self, names: list[str]) -> Any:
+        batch = next(self.batches, None)
+        if batch is None or len(batch) < self.batch_size:
+            return None
+        cuda.memcpy_htod(self.device_input, batch.numpy())
+        self.images_shown += len(batch)
+        return [int(self.device_input)]
+
+    def read_calibration_cache(self) -> bytes | None:
+        return self.cache_file.read_bytes() if self.cache_file.exists() else None
+
+    def write_calibration_cache(self, cache: Any) -> None:
+        self.cache_file.write_bytes(cache)
+
+
+class OnHost(Calibrator):
+    def get_batch(self, names: list[str]) -> Any:
+        address = super().get_batch(names)
+        return address and [np.zeros((4, 3, 224, 224), np.float32)]
+
+
+class Freed(Calibrator):
+    def get_batch(self, names: list[str]) -> Any:
+        address = super().get_batch(names)
+        return address and [int(cuda.mem_alloc(4 * 3 * 224 * 224 * 4))]
+
+
+class NotCopied(Calibrator):
+    """Copies the first batch only, which the check has overwritten when the second is due."""
+
+    def get_batch(self, names: list[str]) -> Any:
+        if not self.images_shown:
+            return super().get_batch(names)
+        batch = next(self.batches, None)
+        return [int(self.device_input)] if batch is not None and len(batch) == 4 else None
+
+
+class Endless(Calibrator):
+    def __init__(self, calibration_loader: DataLoader[Any], cache_file: str) -> None:
+        super().__init__(calibration_loader, cache_file)
+        self.batches = itertools.cycle(itertools.islice(calibration_loader, 2))
+
+
+class Short(Calibrator):
+    def get_batch(self, names: list[str]) -> Any:
+        batch = next(self.batches, None)
+        if batch is None:
+            return None
+        cuda.memcpy_htod(self.device_input, batch.numpy())
+        self.images_shown += len(batch)
+        return [int(self.device_input)]
+
+
+class Hiding(Calibrator):
+    def get_batch(self, names: list[str]) -> Any:
+        try:
+            return super().get_batch(names)
+        except OSError:
+            return None
+
+
+class Keeping(Calibrator):
+    def get_batch(self, names: list[str]) -> Any:
+        try:
+            return super().get_batch(names)
+        except OSError as error:
+            self.error = error
+            return None
+
+
+class NeedsCache(Calibrator):
+    def read_calibration_cache(self) -> bytes | None:
+        return self.cache_file.read_bytes()
+
+
+class WritesText(Calibrator):
+    def write_calibration_cache(self, cache: Any) -> None:
+        self.cache_file.write_text(str(cache))
+
+
+@pytest.mark.parametrize(
+    ("calibrator", "points", "misconception"),
+    [
+        (Calibrator, 0, None),
+        (OnHost, 1.5, "calibrator-host-pointer"),
+        (Freed, 1.5, "calibrator-freed-buffer"),
+        (NotCopied, 2, None),
+        (Endless, 1, "calibrator-never-ends"),
+        (Short, 0.5, "calibrator-stale-rows"),
+        (Hiding, 0.5, "calibrator-hides-errors"),
+        (Keeping, 0, None),
+        (NeedsCache, 0.5, "calibrator-needs-a-cache"),
+        (WritesText, 0.5, None),
+    ],
+)
+def test_a_calibrator_is_driven_as_tensorrt_does(
+    calibrator: type[Calibrator], points: float, misconception: str | None
+) -> None:
+    verdict = run_check("3.2", Int8EntropyCalibrator=calibrator)
+    assert lost(verdict) == points, [f for f in verdict.findings if f.state == "fail"]
+    assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+
+@pytest.fixture
+def tiny_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a tiny network, its INT8 engine and its cache under the course's names."""
+    monkeypatch.chdir(tmp_path)
+    onnx_path = export_tiny(tmp_path)
+    batch = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    with EntropyCalibrator([batch], 4, collect3_engine.CACHE) as calibrator:
+        build_engine(onnx_path, collect3_engine.ENGINE, tiny_spec("int8"), calibrator=calibrator)
+    return onnx_path
+
+
+def builder_of(configure: Callable[[Any, Any], None]) -> Callable[..., Any]:
+    """Return a build function like the course's, whose config `configure` completes."""
+
+    def build_engine_int8(onnx_path: str, engine_path: str, calibrator: Any) -> Any:
+        with open(engine_path, "wb") as file:  # too early, which must not harm the real engine
+            builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+            network = builder.create_network(explicit_batch_flags(trt))
+            parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
+            assert parser.parse(Path(onnx_path).read_bytes())
+            config = builder.create_builder_config()
+            configure(builder, config)
+            file.write(builder.build_serialized_network(network, config))
+
+    return build_engine_int8
+
+
+def both_flags_and_a_profile(builder: Any, config: Any) -> None:
+    config.set_flag(trt.BuilderFlag.INT8)
+    config.set_flag(trt.BuilderFlag.FP16)
+    profile = builder.create_optimization_profile()
+    profile.set_shape("input", *[(4, 3, 8, 8)] * 3)
+    config.set_calibration_profile(profile)
+
+
+def test_the_config_is_watched_without_a_build(tiny_lab: Path) -> None:
+    engine = Path(collect3_engine.ENGINE).read_bytes()
+    watched = collect3_engine._watch(builder_of(both_flags_and_a_profile), str(tiny_lab), None)
+    assert watched == {"observed": True, "fp16": True, "calibration_batch": 4}
+    assert Path(collect3_engine.ENGINE).read_bytes() == engine
+
+    watched = collect3_engine._watch(builder_of(lambda builder, config: None), str(tiny_lab), None)
+    assert watched == {"observed": True, "fp16": False, "calibration_batch": None}
+
+    watched = collect3_engine._watch(lambda *paths: None, str(tiny_lab), None)
+    assert watched == {"observed": False}
+
+
+def test_the_cache_is_read_and_its_faults_are_told(tiny_lab: Path) -> None:
+    facts = collect3_engine._cache_facts()
+    ranges = CalibrationCache.read(collect3_engine.CACHE).ranges()
+    assert facts == {"cache_tensors": len(ranges), "input_range": ranges["input"]}
+
+    Path(collect3_engine.CACHE).write_bytes(b"TRT-8600-MinMaxCalibration\ninput: 3c000000\n")
+    assert "MinMaxCalibration" in collect3_engine._cache_facts()["cache_problem"]
+    Path(collect3_engine.CACHE).unlink()
+    assert "there is no" in collect3_engine._cache_facts()["cache_problem"]
+
+
+def test_a_missing_calibrator_and_an_unwritten_function_are_told_apart(tiny_lab: Path) -> None:
+    def unwritten(*arguments: Any) -> None:
+        raise NotImplementedError
+
+    names = {"ONNX": str(tiny_lab)}
+    not_started = run_check("3.3", build_engine_int8=unwritten, **names)
+    assert "`build_engine_int8` still raises" in not_started.findings[0].measured
+    written = run_check("3.3", build_engine_int8=builder_of(both_flags_and_a_profile), **names)
+    assert "`calibrator` does not exist" in written.findings[0].measured
+
+
+@pytest.mark.parametrize("task", ["3.1", "3.2", "3.3", "3.4", "3.5"])
+def test_an_untouched_notebook_gets_a_card_that_says_so(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verdict = run_check(task)
+    assert (verdict.state, verdict.points) == ("not started", 0)
+
+
+@pytest.mark.parametrize("task", ["3.1", "3.2", "3.3", "3.4", "3.5"])
+def test_every_check_has_three_hints(task: str) -> None:
+    assert all(hints_for(task))
+
+
+# Pictures
+
+
+class Random(Dataset[torch.Tensor]):
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(index))
+
+
+@pytest.fixture
+def view(tiny_lab: Path) -> TensorView:
+    return view_tensor(tiny_lab, collect3_engine.CACHE, first_images(Random(), 8))
+
+
+def test_a_tensor_is_viewed_with_the_range_of_the_cache(tiny_lab: Path, view: TensorView) -> None:
+    ranges = CalibrationCache.read(collect3_engine.CACHE).ranges()
+    assert view.calibrated == ranges[view.name]
+    named = view_tensor(
+        tiny_lab, collect3_engine.CACHE, first_images(Random(), 8), "/relu1/Relu_output_0"
+    )
+    assert named.name == "/relu1/Relu_output_0"
+    assert named.histogram.counts.sum() == 5 * 4 * 8 * 8
+    with pytest.raises(InputError, match=r"no tensor 'x'; it has /relu1"):
+        view_tensor(tiny_lab, collect3_engine.CACHE, first_images(Random(), 8), "x")
+    with pytest.raises(CacheError, match="missing"):
+        view_tensor(tiny_lab, "missing.cache", first_images(Random(), 8))
+
+
+def test_the_pictures_show_the_clip_that_was_asked_for(view: TensorView) -> None:
+    figure = show_clip(view, view.thresholds[-1] / 2)
+    left, right = figure.axes
+    (clip, calibrated) = [line.get_xdata()[0] for line in left.lines]
+    assert (clip, calibrated) == (view.thresholds[-1] / 2, view.calibrated)
+    assert right.get_xlabel() == "clip threshold"
+    assert "0 of" in show_clip(view, 2 * view.thresholds[-1]).get_suptitle()
+
+
+def test_the_slider_redraws_the_picture(view: TensorView) -> None:
+    slider, picture = show_clip_slider(view).children
+    before = picture.value
+    assert before.startswith(b"\x89PNG")
+    slider.value = slider.min
+    assert picture.value != before
+
+
+def test_the_inputs_are_drawn_and_the_guess_waits_for_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(show_inputs(Random()).axes) == 6
+    if IS_EMULATED:
+        assert "no guess yet" in show_int8_speedup(None).axes[0].texts[0].get_text()
+    measured = PairedComparison(speedup=5, low=4.9, high=5.1, pairs=9)
+    assert "5x measured" in show_int8_speedup(measured).axes[0].texts[0].get_text()
+
+
+class Workload8x8:
+    """Random images and labels for the tiny network."""
+
+    def loader(self, split: str, size: int, seed: int, batch_size: int) -> Any:
+        assert split == "validation"
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randn(size, 3, 8, 8, generator=generator)
+        return [(images, torch.zeros(size, dtype=torch.int64))]
+
+
+def test_the_study_finds_the_inputs_scaled_down_worse_than_those_of_inference(
+    tiny_lab: Path,
+) -> None:
+    workload: Any = Workload8x8()
+    rows = calibration_study(tiny_lab, workload, first_images(Random(), 5), evaluated=16)
+    errors = {row.name: row.logits_error for row in rows}
+    assert errors["entropy, 5 images, not normalised"] > 2 * errors["min-max, 5 images"] > 0
+    assert len(show_study(rows).axes[0].patches) == len(rows) == 5
+
+
+def test_the_study_draws_the_errors_in_percent() -> None:
+    axes = show_study([Calibrated("entropy", 0.031, 59, 60, 64)]).axes[0]
+    assert axes.patches[0].get_width() == pytest.approx(3.1)
+    assert "59 of 64" in axes.texts[0].get_text()
