@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test lab lint lock clean
+.PHONY: help demo test lab release lint lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ test: $(INSTALLED)  ## Run the tests, with coverage
 
 lab: $(INSTALLED)  ## Open the labs in JupyterLab
 	$(RUN) jupyter lab --notebook-dir=labs
+
+release: $(INSTALLED)  ## Make labs/, the student release, from solutions/
+	cd grader && $(RUN) nbgrader generate_assignment "*" --force --no-db
 
 lint: $(INSTALLED)  ## Check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

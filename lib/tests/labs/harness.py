@@ -6,7 +6,6 @@ after a cell that raises, as "Run All" of nbgrader does. Real kernels are test_n
 
 import gc
 import os
-import shutil
 import sys
 import tempfile
 import warnings
@@ -72,7 +71,7 @@ def run_notebook(
     skip: Collection[str] = (),
     folder: Path | None = None,
 ) -> Run:
-    """Run the solution notebook of a lab from top to bottom in a copy of its folder.
+    """Run the solution notebook of a lab from top to bottom in a folder of its own.
 
     Args:
         lab: its number.
@@ -80,7 +79,7 @@ def run_notebook(
             not there, once in its Markdown.
         shrink: further patches, which make it faster.
         skip: ids of cells that are not run.
-        folder: where the copy is made; a temporary folder by default.
+        folder: where that folder is made; a temporary folder by default.
 
     Raises:
         ValueError: if a patch does not fit.
@@ -92,13 +91,15 @@ def run_notebook(
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         copy = folder / path.parent.name
-        shutil.copytree(path.parent, copy, dirs_exist_ok=True)
+        copy.mkdir(exist_ok=True)
         nbformat.write(notebook, copy / path.name)  # some checks read the notebook's file
         stack.callback(os.chdir, Path.cwd())
         os.chdir(copy)
         stack.enter_context(_collecting(run.verdicts))
         shell = stack.enter_context(_fresh_shell())
-        for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        for cell in notebook.cells:
+            if cell.cell_type != "code" or cell.id in skip:
+                continue
             with capture_output() as captured:
                 result = shell.run_cell(cell.source)
             shown = [output.data.get("text/plain", "") for output in captured.outputs]

@@ -4,7 +4,7 @@ from mutants import Mutant
 
 SHRINK = {
     "CALIBRATION_IMAGES = 500 if torch.cuda.is_available() else 100": "CALIBRATION_IMAGES = 68",
-    "STUDY_IMAGES = 32": "STUDY_IMAGES = 2",
+    "STUDY_IMAGES = 16": "STUDY_IMAGES = 2",
 }
 
 PREPROCESS = "        return workload.preprocess(image)"
@@ -162,8 +162,11 @@ MUTANTS = [
         "starts over after the end",
         "3.2",
         "        self.batches = iter(calibration_loader)\n",
-        "        import itertools\n"
-        "        self.batches = itertools.cycle([*calibration_loader, None])\n",
+        "        def rounds():\n"
+        "            while True:\n"
+        "                yield from calibration_loader\n"
+        "                yield None\n"
+        "        self.batches = rounds()\n",
         {"3.2": 0.5},
         "calibrator-never-ends",
     ),

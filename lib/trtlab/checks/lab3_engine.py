@@ -335,7 +335,7 @@ def int8_size(evidence: Int8SizeEvidence) -> list[Finding]:
         measured=f"{per_weight:.2f}",
         required=f"at most {at_most:.2f}, where FP32 takes 4",
         next_step="Which layers are not in INT8? See the card of task 3.3.",
-        misconception=NO_INT8_LAYERS,
+        misconception=NO_VERBOSITY if evidence.weight_bytes is None else NO_INT8_LAYERS,
     )
     if evidence.emulated:
         return [small, needs_gpu(criterion, 2, required=required)]

@@ -251,8 +251,10 @@ def _true_rates(run: ThroughputRun) -> tuple[float, float]:
 
 
 def _rate_holds(run: ThroughputRun) -> bool:
+    if run.reported is None or not run.calls:
+        return False
     low, high = _true_rates(run)
-    within = (1 - RATE_TOLERANCE) * low <= (run.reported or 0) <= (1 + RATE_TOLERANCE) * high
+    within = (1 - RATE_TOLERANCE) * low <= run.reported <= (1 + RATE_TOLERANCE) * high
     return within and not _makes_inputs(run) and not run.unfinished
 
 

@@ -5,10 +5,10 @@ nothing that is graded; the grader judges from evidence of its own with the same
 """
 
 from trtlab.lab.artifacts import artifact, provided
+from trtlab.lab.by_hand import precheck
 from trtlab.lab.checklist import show_checklist
 from trtlab.lab.figures import show_figures_inline
 from trtlab.lab.hints import hint
-from trtlab.lab.precheck import precheck
 from trtlab.lab.predictions import predict, show_predictions
 from trtlab.lab.session import check
 

@@ -103,7 +103,6 @@ def _drive(make: Callable[..., Any], cache: Path) -> dict[str, Any]:
         calibrator = make(DataLoader(images, batch_size=BATCH), str(cache))
         run = _Run(calibrator, allocations, expected)
         run.to_the_end()
-    shown = getattr(calibrator, "images_shown", None)
     # A short batch that is shown may count as the images in it, or as a full one.
     right = {run.batches * BATCH, IMAGES} if run.batches > FULL else {run.batches * BATCH}
     return {
@@ -117,8 +116,8 @@ def _drive(make: Callable[..., Any], cache: Path) -> dict[str, Any]:
         "buffers": len(set(run.buffers)),
         "allocations": run.allocations_after_first,
         "partial": run.partial,
-        "images_shown": shown if isinstance(shown, int) else None,
-        "images_right": shown if shown in right else max(right),
+        "images_shown": run.images_shown,
+        "images_right": run.images_shown if run.images_shown in right else max(right),
     }
 
 
@@ -134,6 +133,7 @@ class _Run:
         self.address: Address = ""
         self.ends = self.stays_ended = False
         self.partial = "none"
+        self.images_shown: int | None = None  # by its own count, at the first None
 
     def to_the_end(self) -> None:
         """Ask for batches until None, and a few times more."""
@@ -148,6 +148,8 @@ class _Run:
             if self.batches == 1:
                 after_first = len(self.allocations)
         self.allocations_after_first = len(self.allocations) - after_first
+        shown = getattr(self.calibrator, "images_shown", None)
+        self.images_shown = shown if isinstance(shown, int) else None
         if self.ends:
             self.stays_ended = all(
                 self.calibrator.get_batch(_INPUT) is None for _ in range(MORE_CALLS)

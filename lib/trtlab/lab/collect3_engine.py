@@ -30,7 +30,7 @@ from trtlab.workloads import Workload, load_workload
 ENGINE, CACHE = "resnet50_int8.engine", "resnet50_calib.cache"
 ONNX = "resnet50_simplified.onnx"
 ALGORITHM = "EntropyCalibration2"
-IMAGES, IMAGES_PER_RUN, SEED = 32, 16, 3_000_003
+IMAGES, IMAGES_PER_RUN, SEED = 32, 32, 3_000_003
 SPEED_BATCH = 1
 
 

@@ -5,7 +5,6 @@ and known answers, and the engines on fresh images.
 import math
 import time
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,10 +113,13 @@ def _statistics(result: Any) -> tuple[dict[str, float], str]:
 
 
 def _number(value: Any) -> float | None:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        # A tensor or array of one value is a number too.
-        value = value.item() if getattr(value, "size", None) == 1 else None
-    return float(value) if value is not None and math.isfinite(value) else None
+    if isinstance(value, (bool, str)):
+        return None
+    try:
+        number = float(value)  # NumPy's numbers and PyTorch's tensors of one value too
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 @collector("5.2")

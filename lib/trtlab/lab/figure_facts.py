@@ -42,10 +42,11 @@ def drawn(figure: Figure) -> list[float]:
 
 def _values(axes: Axes) -> Iterator[float]:
     for patch in axes.patches:
-        if isinstance(patch, Rectangle) and patch.get_transform().contains_branch(axes.transData):
+        # The same transformation, not an equal one: over 0 to 1, axes and data coordinates agree.
+        if isinstance(patch, Rectangle) and patch.get_data_transform() is axes.transData:
             yield from _bar_ends(patch)
     for line in axes.lines:
-        if line.get_transform() == axes.transData:
+        if line.get_transform() is axes.transData:
             yield from _flat(line.get_xydata())
     for collection in axes.collections:
         if isinstance(collection, PathCollection):  # scatter

@@ -59,7 +59,7 @@ def show_inputs(dataset: Images) -> Figure:
     positions = np.linspace(0, len(images) - 1, min(_SHOWN, len(images))).astype(int)
     for column, index in enumerate(positions):
         axes = figure.add_subplot(grid[0, column])
-        axes.imshow((images[index] * std + mean).clamp(0, 1).permute(1, 2, 0))  # (H, W, 3)
+        axes.imshow((images[index] * std + mean).clamp(0, 1).permute(1, 2, 0).numpy())  # (H, W, 3)
         axes.set_axis_off()
     axes = figure.add_subplot(grid[1, :])
     for channel, (name, colour) in enumerate(_CHANNELS.items()):

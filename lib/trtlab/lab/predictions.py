@@ -69,6 +69,6 @@ def show_predictions(measured: dict[str, float], unit: str = "x") -> Figure:
         axes.text(guess or 0, row - 0.2, label, va="center")
     axes.set_yticks(range(len(measured)), list(measured))
     axes.set_xlim(0, 1.45 * max([*measured.values(), *(guesses.get(w, 0) for w in measured)]))
-    axes.set_xlabel(f"value ({unit})")
+    axes.set_xlabel(f"value ({unit.strip()})")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
