@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test lab release lint lock clean
+.PHONY: help demo test mutants lab release lint lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,9 @@ demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and open the r
 
 test: $(INSTALLED)  ## Run the tests, with coverage
 	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
+	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m mutants lib/tests/labs
 
 lab: $(INSTALLED)  ## Open the labs in JupyterLab
 	$(RUN) jupyter lab --notebook-dir=labs

@@ -106,6 +106,19 @@ def test_the_file_holds_the_trained_model_and_how_it_came_about(tmp_path):
 
 
 @pytest.mark.usefixtures("short_recipe")
+def test_the_seed_alone_decides_the_weights(tmp_path):
+    workload = load_workload("digits", arch="resnet50-slim")
+    heads = []
+    for run, seed in enumerate([5, 5, 6]):
+        torch.manual_seed(run)  # whatever was drawn before must not matter
+        path = tmp_path / f"{run}.safetensors"
+        train_workload_model(workload, path, device="cpu", steps=2, seed=seed, validation_size=2)
+        heads.append(load_model(path).fc.weight)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+@pytest.mark.usefixtures("short_recipe")
 def test_a_file_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OutputError):

@@ -23,7 +23,7 @@ class Thresholds(BaseModel):
     newest_opset: int = 17  # that TensorRT 8.6's parser was made for; see export.DEFAULT_OPSET
     onnx_tolerance: float = 1e-4  # largest difference from PyTorch's FP32 logits
     fp16_logits_tolerance: float = 0.05  # relative to the largest FP32 logit; rounding gives 1e-3
-    # ||INT8 - FP32|| / ||FP32|| of the logits. The slim ResNet-50 of the digits gives 0.03 when it is
+    # ||INT8 - FP32|| / ||FP32|| of the logits. The slim ResNet-50 of the digits gives 0.03 when
     # calibrated on 64 images, 0.08 on one, 0.20 without normalisation and 0.3 on noise.
     int8_logits_error: float = 0.15
     profile: tuple[int, int, int] = (1, 8, 32)  # task 2.2

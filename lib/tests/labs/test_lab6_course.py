@@ -1,5 +1,6 @@
 """Lab 6's helpers for the whole course: notebooks as data, the pre-check's card, the checklist."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trtlab.checks.notebooks import (
     notebook_with,
     read_notebook,
 )
+from trtlab.checks.report6 import figures_of
 from trtlab.checks.tasks import TASKS
 from trtlab.errors import InputError
 from trtlab.lab import by_hand, checklist, predictions, session
@@ -132,9 +134,12 @@ class TestChecklist:
         (course / "01-export/resnet50_simplified.onnx").write_bytes(b"half")
         stub = "class TensorRTInference:\n    def infer(self): raise NotImplementedError"
         save(course / "04-infer/04-infer.ipynb", code("t", stub))
+        save(folder / "06-report.ipynb", code("t", "def chart(): raise NotImplementedError"))
+        (folder / "report.html").write_text("<html></html>")
         states = {item.title: item.state for item in checklist.checklist()}
         assert states["ONNX model exported and simplified"] == "missing"
         assert states["Inference class implemented"] == "missing"
+        assert states["Performance report generated"] == "missing"
 
     def test_results_without_accuracy_say_so(self, folder: Path) -> None:
         results = sample_results()
@@ -152,6 +157,34 @@ class TestChecklist:
         assert "<b>" not in bundle["text/html"]
         assert "&lt;f&gt;" in bundle["text/html"]
         assert "missing (no docstring: <f>)" in bundle["text/plain"]
+
+
+class TestMadeUpResults:
+    @pytest.mark.parametrize("emulated", [True, False])
+    def test_a_seed_gives_the_same_figures_and_another_gives_others(self, emulated: bool) -> None:
+        one, again, other = (made_up_results(seed, emulated=emulated) for seed in (1, 1, 2))
+        assert figures_of(one) == figures_of(again)
+        assert set(figures_of(one).values()) & set(figures_of(other).values()) <= {None}
+
+    def test_mixing_two_figures_up_shows(self) -> None:
+        results = made_up_results(1, emulated=False)
+        for entry in (entry for runner in results.runners for entry in runner.batches):
+            latency = entry.latency
+            values = sorted((latency.median_ms, latency.mean_ms, latency.p95_ms, latency.p99_ms))
+            assert all(b > 1.05 * a for a, b in pairwise(values))
+        for entry in results.comparisons:
+            ours, theirs = (results.runner(name) for name in (entry.runner, entry.baseline))
+            assert ours is not None
+            assert theirs is not None
+            a, b = ours.at(entry.batch_size), theirs.at(entry.batch_size)
+            assert a is not None
+            assert b is not None
+            assert entry.speedup.speedup > 1.05 * b.latency.median_ms / a.latency.median_ms
+
+    def test_emulated_ones_carry_the_badge_and_no_speed_up(self) -> None:
+        results = made_up_results(1, emulated=True)
+        assert results.badge
+        assert results.comparisons == []
 
 
 class TestPictures:

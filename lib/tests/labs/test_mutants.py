@@ -31,6 +31,7 @@ def checks() -> None:
         importlib.import_module(f"trtlab.checks.lab{lab}")
 
 
+@pytest.mark.mutants
 @pytest.mark.skipif(not IS_EMULATED, reason="the points in `lost` are those on the emulation")
 @pytest.mark.parametrize("mutant", ALL, ids=lambda m: f"{m.task}-{m.name}".replace(" ", "-"))
 def test_a_mutant_loses_what_it_should_and_nothing_else(

@@ -186,9 +186,9 @@ MUTANTS = [
     Mutant(
         name="gives the accuracy without its uncertainty",
         task="6.2",
-        old="change 0.00 points, 95 % interval -1.48 to +1.48), and INT8 changed one, for the worse "
-        "(top-1 96.88 %, -0.39 points, interval -2.18 to +1.09). One image is no evidence of a "
-        "loss, and none of its absence either: the interval reaches below -1, so the verdict is "
+        old="change 0.00 points, 95 % interval -1.48 to +1.48), and INT8 changed one, for the "
+        "worse (top-1 96.88 %, -0.39 points, interval -2.18 to +1.09). One image is no evidence of "
+        "a loss, and none of its absence either: the interval reaches below -1, so the verdict is "
         "inconclusive, and it would take some thousands of images to settle.",
         new="change 0.00 points), and INT8 loses 0.39 points, well below one.",
         lost={"6.2": None},

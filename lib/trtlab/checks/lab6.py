@@ -37,6 +37,7 @@ from trtlab.checks.report6 import (
     likely_mistake,
     same,
 )
+from trtlab.checks.tasks import TASKS
 from trtlab.checks.verdict import Finding
 
 BUDGET_BY_MEAN = misconception(
@@ -226,43 +227,53 @@ def _bare(names: list[str]) -> str:
 @check("6.2")
 def analysis(evidence: AnalysisEvidence) -> list[Finding]:
     """The six answers, the student's own figures in them, and three signs of care."""
+    if not evidence.text:
+        return [_unanswered(evidence)]
     parts = answers(evidence.text)
     return [
-        *(_answer(evidence, heading, parts[heading]) for heading in QUESTIONS),
+        *(_answer(heading, parts[heading]) for heading in QUESTIONS),
         _own_figures(evidence),
         _sign(
-            evidence, "the deployment argues with the tail", mentions_tail(parts["Deployment"]),
-            0.5, "a high percentile of the latency",
+            "the deployment argues with the tail", 0.5, mentions_tail(parts["Deployment"]),
+            "a high percentile of the latency",
             "Hold the p99 against the budget, not the middle.", BUDGET_BY_MEAN,
         ),
         _sign(
-            evidence, "the accuracy comes with its uncertainty",
-            mentions_interval(parts["Accuracy"]),
-            0.5, "an interval, or what else says how sure you are",
+            "the accuracy comes with its uncertainty", 0.5, mentions_interval(parts["Accuracy"]),
+            "an interval, or what else says how sure you are",
             "The results hold a 95 % interval for each change in top-1.", POINT_ESTIMATE,
         ),
         _sign(
-            evidence, "the text says where its numbers come from",
+            "the text says where its numbers come from", 1,
             says_where(evidence.text, evidence.results),
-            1, "the GPU's name, or that the times are emulated",
+            "the GPU's name, or that the times are emulated",
             "Name the machine once, at the top or in the first answer.", NO_ORIGIN,
         ),
     ]  # fmt: skip
 
 
-def _answer(evidence: AnalysisEvidence, heading: str, text: str) -> Finding:
-    about = f"under “{heading}”: {QUESTIONS[heading]}"
-    if not evidence.text:
-        return _unanswered(about, 0.5, evidence.source)
+def _unanswered(evidence: AnalysisEvidence) -> Finding:
+    return Finding(
+        criterion="an analysis is written",
+        state="not started",
+        points=0,
+        max_points=TASKS["6.2"].points,
+        measured=f"no answer in {evidence.source}",
+        required=f"answers under the headings {', '.join(QUESTIONS)}",
+        next_step="Write your answers into the cell of task 6.2 and save the notebook.",
+    )
+
+
+def _answer(heading: str, text: str) -> Finding:
     count = words(text)
     return expect(
-        about,
+        f"under “{heading}”: {QUESTIONS[heading]}",
         count >= FEWEST_WORDS,
         0.5,
         measured=f"{count} words" if text else "no such heading",
         required=f"{FEWEST_WORDS} words at least",
-        next_step=f"Write a heading `### {heading}` and your answer below it, then "
-        "save the notebook.",
+        next_step=f"Write a heading `### {heading}` and your answer below it, then save the "
+        "notebook.",
     )
 
 
@@ -271,32 +282,23 @@ def _own_figures(evidence: AnalysisEvidence) -> Finding:
 
     Where the notebook is run again, on other results, its figures are those of the first run.
     """
-    criterion = "the arguments rest on your own figures"
-    if not evidence.text:
-        return _unanswered(criterion, 0, evidence.source)
     quoted = own_figures(evidence.text, evidence.results)
     shown = f": {', '.join(quoted[:FEWEST_FIGURES])}" if quoted else ""
-    return expect(
-        criterion,
-        len(quoted) >= FEWEST_FIGURES,
-        0,
+    enough = len(quoted) >= FEWEST_FIGURES
+    return Finding(
+        criterion="the arguments rest on your own figures",
+        state="pass" if enough else "inconclusive" if quoted else "fail",
+        points=0,
+        max_points=0,
         measured=f"{len(quoted)} numbers of the text stand in the results{shown}",
         required=f"{FEWEST_FIGURES} at least",
-        next_step="Quote what you measured, with units, as your report has it.",
+        next_step="" if enough else "Quote what you measured, with units, as your report has it.",
     )
 
 
 def _sign(
-    evidence: AnalysisEvidence,
-    criterion: str,
-    there: bool,
-    points: float,
-    required: str,
-    next_step: str,
-    likely: str,
+    criterion: str, points: float, there: bool, required: str, next_step: str, likely: str
 ) -> Finding:
-    if not evidence.text:
-        return _unanswered(criterion, points, evidence.source)
     return expect(
         criterion,
         there,
@@ -305,16 +307,4 @@ def _sign(
         required=required,
         next_step=next_step,
         misconception=likely,
-    )
-
-
-def _unanswered(criterion: str, points: float, source: str) -> Finding:
-    return Finding(
-        criterion=criterion,
-        state="not started",
-        points=0,
-        max_points=points,
-        measured=f"no answer in {source}",
-        required="an answer",
-        next_step="Write your answer into the cell of task 6.2 and save the notebook.",
     )

@@ -135,6 +135,10 @@ def _has(results: Results, runner: str, quantity: str) -> bool:
 
 
 def _report() -> str:
+    notebook = _path("06-report", "06-report.ipynb")
+    unwritten = [d.name for d in definitions(notebook) if d.unwritten]
+    if unwritten:  # the library's report.html is there all the same
+        raise InputError(f"{', '.join(unwritten)} not written yet in {notebook.name}")
     path = _path("06-report", "report.html")
     return f"{path.name}, {path.stat().st_size / 2**10:.0f} KiB"
 

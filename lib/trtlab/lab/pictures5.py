@@ -6,6 +6,7 @@ Everything that shows a time carries the badge on the emulation.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -23,6 +24,7 @@ from trtlab.stats import wilson_interval
 from trtlab.targets import target_for
 
 WARM_UP_COLOUR = "#d9730d"
+_BADGE_STYLE = "background:#ffd042;color:#222;border-radius:3px;padding:0 .4em;font-size:85%"
 Statistics = Mapping[str, float]
 
 
@@ -43,6 +45,43 @@ class Watched:
         output = self.model(inputs)
         self.milliseconds.append(1e3 * (time.perf_counter() - start))
         return output
+
+
+class TimesTable:
+    """Figures in rows and columns under the badge, displayable as HTML and as text."""
+
+    def __init__(self, rows: Mapping[str, Mapping[Any, float]], corner: str) -> None:
+        columns = list(next(iter(rows.values())))
+        self.head = [corner, *map(str, columns)]
+        self.body = [
+            [name, *(f"{values[column]:,.4g}" for column in columns)]
+            for name, values in rows.items()
+        ]
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        badge = f'<div><b style="{_BADGE_STYLE}">{escape(BADGE)}</b></div>' * IS_EMULATED
+        lines = [self.head, *self.body]
+        rows = "".join(
+            "<tr>"
+            + "".join(f'<td style="text-align:right">{escape(c)}</td>' for c in line)
+            + "</tr>"
+            for line in lines
+        )
+        text = "\n".join(f"{line[0]:30}" + "".join(f"{c:>12}" for c in line[1:]) for line in lines)
+        return {
+            "text/html": f"{badge}<table>{rows}</table>",
+            "text/plain": f"[{BADGE}]\n" * IS_EMULATED + text,
+        }
+
+
+def times_table(rows: Mapping[str, Mapping[Any, float]], corner: str) -> TimesTable:
+    """Return a table of measured times or rates, with the badge where they are emulated.
+
+    Args:
+        rows: figures by column, by the name of the row.
+        corner: what stands above the names; says the unit.
+    """
+    return TimesTable(rows, corner)
 
 
 @contextmanager
