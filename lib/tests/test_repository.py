@@ -115,6 +115,8 @@ def test_no_source_file_has_grown_beyond_reading() -> None:
     long = {
         str(path.relative_to(ROOT)): count
         for path in tracked_text_files()
-        if path.suffix == ".py" and (count := len(path.read_text().splitlines())) > 420
+        if path.suffix == ".py"
+        and "tests" not in path.parts
+        and (count := len(path.read_text().splitlines())) > 400
     }
     assert not long

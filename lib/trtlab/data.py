@@ -175,9 +175,7 @@ def split_files(classes: dict[str, list[Path]], split: Split) -> ImageFiles:
                 f"The class {name} has {len(files)} of the at least 3 images that it needs: one "
                 "each to train, to calibrate and to validate."
             )
-        ranked = sorted(
-            files, key=lambda p: hashlib.sha256(f"{p.parent.name}/{p.name}".encode()).digest()
-        )
+        ranked = sorted(files, key=_rank)
         validation = max(1, len(files) // 5)
         calibration = validation + max(1, len(files) // 10)
         parts: dict[Split, list[Path]] = {

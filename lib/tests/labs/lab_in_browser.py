@@ -111,7 +111,11 @@ class NotebookPage:
         page.goto(f"{url}/lab/tree/{notebook.relative_to(root)}?reset")
         expect(self._cells()).to_have_count(len(cells), timeout=CELL_TIMEOUT)
         page.keyboard.press("Control+b")  # the file browser makes room for the notebook
-        expect(page.get_by_text("| Idle")).to_be_visible(timeout=CELL_TIMEOUT)
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        """Wait until the kernel has done all that it was asked to."""
+        expect(self.page.get_by_text("| Idle")).to_be_visible(timeout=CELL_TIMEOUT)
 
     def _cells(self) -> Locator:
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
