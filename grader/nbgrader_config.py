@@ -18,6 +18,7 @@ c.CourseDirectory.release_directory = "labs"
 c.GenerateAssignmentApp.CourseDirectory.ignore = [
     ".ipynb_checkpoints",
     "__pycache__",
+    "calibration_images",
     "*.onnx",
     "*.engine",
     "*.cache",

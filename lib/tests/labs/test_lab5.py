@@ -29,7 +29,6 @@ from trtlab.lab.fake_model import (
     StoppedError,
     numbered_loader,
 )
-from trtlab.lab.hints import hints_for
 from trtlab.lab.session import verdict_on
 from trtlab.stats import percentile, tango_interval
 
@@ -416,11 +415,3 @@ def test_an_inconclusive_loss_says_how_many_images_it_would_take() -> None:
 def test_an_engine_that_cannot_be_measured_gets_nothing() -> None:
     verdict = judge("5.4", loss_evidence(0, 0, 1000, problem="There is no engine x.engine."))
     assert (verdict.points, verdict.state) == (0, "fail")
-
-
-# Hints
-
-
-@pytest.mark.parametrize("task", ["5.1", "5.2", "5.3", "5.4", "5.5"])
-def test_every_task_has_three_hints(task: str) -> None:
-    assert all(len(rung) > 40 for rung in hints_for(task))

@@ -15,6 +15,7 @@ from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
 from trtlab.infer import TensorRTInference
 from trtlab.lab import evaluation
 from trtlab.lab.fake_model import AsynchronousModel
+from trtlab.lab.hints import hints_for
 from trtlab.lab.pictures5 import (
     Watched,
     accuracy_figure,
@@ -23,6 +24,7 @@ from trtlab.lab.pictures5 import (
     speedup_view,
     throughput_figure,
     timeline_figure,
+    times_table,
 )
 from trtlab.lab.session import verdict_on
 from trtlab.results import BenchmarkSettings, write_results
@@ -170,6 +172,14 @@ def test_the_latency_picture_shows_the_reported_figures_and_the_badge() -> None:
     assert ("Emulated on the CPU" in said) is IS_EMULATED
 
 
+def test_a_table_of_times_carries_the_badge_and_escapes_what_it_shows() -> None:
+    forms = times_table({"a <b>": {"mean_ms": 1.25, 8: 2000.0}}, "ms")._repr_mimebundle_()
+    assert "a &lt;b&gt;" in forms["text/html"]
+    assert "1.25" in forms["text/plain"]
+    assert "2,000" in forms["text/plain"]
+    assert all(("Emulated on the CPU" in text) is IS_EMULATED for text in forms.values())
+
+
 def test_the_other_pictures_draw_what_they_are_given() -> None:
     model = AsynchronousModel([2.0])
     model()
@@ -196,3 +206,8 @@ def test_guesses_meet_measurements_only_where_time_is_real(
     assert "needs a GPU" in str(getattr(emulated, "data", ""))
     real = speedup_view(sample_results(emulated=False), batch_size=8, others={"gain": 10.0})
     assert {"FP16 speed-up", "INT8 speed-up", "gain"} <= set(texts(real).split("\n"))
+
+
+@pytest.mark.parametrize("task", ["5.1", "5.2", "5.3", "5.4", "5.5"])
+def test_every_task_has_three_hints(task: str) -> None:
+    assert all(len(rung) > 40 for rung in hints_for(task))

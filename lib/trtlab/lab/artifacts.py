@@ -18,7 +18,9 @@ from trtlab.data import cache_dir
 from trtlab.engines import current_gpu, load_engine
 from trtlab.errors import InputError, TrtLabError
 from trtlab.export import load_onnx
+from trtlab.files import sha256
 from trtlab.lab.provided_results import ENGINES, measure_provided
+from trtlab.models import shipped_weights
 from trtlab.pipeline import convert_to_onnx, fresh_calibration
 from trtlab.results import read_results
 from trtlab.workloads import Workload, load_workload
@@ -109,7 +111,9 @@ def _usable(path: Path) -> bool:
 def _provided_folder() -> Path:
     gpu = (current_gpu()[0] or "cpu").replace(" ", "-")
     workload = load_workload()
-    key = f"{__version__}-{NAME}-{trt.__version__}-{gpu}-{workload.name}-{workload.arch}"
+    # Other weights make another model, though everything else is the same.
+    weights = sha256(shipped_weights("digits/resnet50-slim.safetensors"))[:8]
+    key = f"{__version__}-{NAME}-{trt.__version__}-{gpu}-{workload.name}-{workload.arch}-{weights}"
     return cache_dir() / "provided" / key
 
 

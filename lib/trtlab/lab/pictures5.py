@@ -60,18 +60,23 @@ class TimesTable:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         badge = f'<div><b style="{_BADGE_STYLE}">{escape(BADGE)}</b></div>' * IS_EMULATED
-        lines = [self.head, *self.body]
-        rows = "".join(
-            "<tr>"
-            + "".join(f'<td style="text-align:right">{escape(c)}</td>' for c in line)
-            + "</tr>"
-            for line in lines
+        rows = _table_row(self.head, "th") + "".join(_table_row(line, "td") for line in self.body)
+        text = "\n".join(
+            f"{line[0]:30}" + "".join(f"{c:>14}" for c in line[1:])
+            for line in (self.head, *self.body)
         )
-        text = "\n".join(f"{line[0]:30}" + "".join(f"{c:>12}" for c in line[1:]) for line in lines)
         return {
             "text/html": f"{badge}<table>{rows}</table>",
             "text/plain": f"[{BADGE}]\n" * IS_EMULATED + text,
         }
+
+
+def _table_row(cells: list[str], tag: str) -> str:
+    return (
+        "<tr>"
+        + "".join(f'<{tag} style="text-align:right">{escape(c)}</{tag}>' for c in cells)
+        + "</tr>"
+    )
 
 
 def times_table(rows: Mapping[str, Mapping[Any, float]], corner: str) -> TimesTable:
