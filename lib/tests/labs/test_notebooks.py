@@ -123,6 +123,8 @@ def test_a_released_lab_runs_to_its_end_and_says_what_to_do(lab: int, tmp_path: 
     assert set(raised.values()) <= SAYING_WHAT_IS_MISSING, raised
 
 
+@pytest.mark.slow  # twelve notebooks
+@pytest.mark.timeout(1800)
 def test_all_labs_in_a_row_use_what_the_student_made_and_may_be_run_again(
     tmp_path: Path, reference: Callable[[int], Verdicts]
 ) -> None:

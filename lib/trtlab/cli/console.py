@@ -16,6 +16,11 @@ out = Console(highlight=False)
 """Results: tables and paths. Progress and errors go to stderr."""
 
 
+def say(line: str) -> None:
+    """Print one line on stdout as it is: a path that is broken in two cannot be copied."""
+    out.print(line, soft_wrap=True, markup=False)
+
+
 class ErrorReportingGroup(TyperGroup):
     """Turns every intended exception into one line on stderr and a non-zero exit status."""
 

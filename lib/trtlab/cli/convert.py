@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, report_skipped
+from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, report_skipped, say
 from trtlab.errors import BuildError
 
 
@@ -70,11 +70,11 @@ def convert_to_onnx(
     if json:
         print_json(summary)
         return
-    out.print(f"Wrote {output}: {chosen.arch}, {output.stat().st_size / 1e6:.1f} MB, opset {opset}")
+    say(f"Wrote {output}: {chosen.arch}, {output.stat().st_size / 1e6:.1f} MB, opset {opset}")
     if nodes:
-        out.print(f"Nodes: {nodes.nodes_before} exported, {nodes.nodes_after} simplified")
+        say(f"Nodes: {nodes.nodes_before} exported, {nodes.nodes_after} simplified")
     for batch, error in conversion.max_abs_error.items():
-        out.print(f"Largest difference from PyTorch at batch {batch}: {error:.1e}")
+        say(f"Largest difference from PyTorch at batch {batch}: {error:.1e}")
 
 
 def convert_to_tensorrt(
@@ -164,12 +164,8 @@ def convert_to_tensorrt(
     if json:
         print_json(sidecar.model_dump(mode="json"))
         return
-    out.print(
-        f"Wrote {output} ({sidecar.engine_bytes / 1e6:.1f} MB) in {sidecar.build_seconds:.1f} s"
-    )
-    out.print(
-        f"Built by TensorRT {sidecar.tensorrt_version} on {sidecar.gpu or 'the CPU emulation'}"
-    )
+    say(f"Wrote {output} ({sidecar.engine_bytes / 1e6:.1f} MB) in {sidecar.build_seconds:.1f} s")
+    say(f"Built by TensorRT {sidecar.tensorrt_version} on {sidecar.gpu or 'the CPU emulation'}")
 
 
 def _split_layer_precision(text: str) -> tuple[str, str]:
@@ -197,7 +193,7 @@ def inspect(
         table.add_row(layer.name, layer.kind, layer.precision, str(len(layer.onnx_nodes)))
     out.print(table)
     counts = ", ".join(f"{count} {name}" for name, count in report.precision_counts.items())
-    out.print(f"{len(report.layers)} layers ({counts}), {len(report.fusions)} fusions")
+    say(f"{len(report.layers)} layers ({counts}), {len(report.fusions)} fusions")
 
 
 def register(app: typer.Typer) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json
+from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, say
 
 
 def demo(
@@ -40,15 +40,15 @@ def demo(
         workload,
         plan,
         timing_cache or output / "timing.cache",
-        say=(lambda line: None) if json else out.print,
+        say=(lambda line: None) if json else say,
     )
     if json:
         print_json(results.model_dump(mode="json"))
         return
     print_report(results, out)
-    out.print(f"Results: {output / 'results.json'}")
-    out.print(f"Figures: {output / 'figures'}")
-    out.print(f"Report:  {output / 'report.html'}")
+    say(f"Results: {output / 'results.json'}")
+    say(f"Figures: {output / 'figures'}")
+    say(f"Report:  {output / 'report.html'}")
 
 
 def register(app: typer.Typer) -> None:

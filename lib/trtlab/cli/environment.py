@@ -6,7 +6,7 @@ from typing import Annotated, cast
 import typer
 from rich.table import Table
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json
+from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, say
 
 STYLES = {"ok": "green", "missing": "red", "optional": "yellow"}
 
@@ -69,9 +69,9 @@ def prepare(
         paths = {split: str(folder) for split, folder in folders.items()}
         print_json({"workload": chosen.name, "model": chosen.arch, **paths})
         return
-    out.print(f"Model ready: {chosen.arch} for {chosen.name}, {len(chosen.classes)} classes")
+    say(f"Model ready: {chosen.arch} for {chosen.name}, {len(chosen.classes)} classes")
     for split, folder in folders.items():
-        out.print(f"{images} {split} images in {folder}")
+        say(f"{images} {split} images in {folder}")
 
 
 def train(
@@ -113,8 +113,8 @@ def train(
     if json:
         print_json(facts)
         return
-    out.print(f"Wrote {output}: {chosen.arch}, {facts['training_seconds']} s on {facts['device']}")
-    out.print(f"Top-1 {facts['top1']} % on {facts['validation_images']} fresh validation images")
+    say(f"Wrote {output}: {chosen.arch}, {facts['training_seconds']} s on {facts['device']}")
+    say(f"Top-1 {facts['top1']} % on {facts['validation_images']} fresh validation images")
 
 
 def register(app: typer.Typer) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json
+from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, say
 
 
 def infer(
@@ -45,7 +45,7 @@ def infer(
         table.add_row(prediction.source, likeliest)
     out.print(table)
     if output:
-        out.print(f"Wrote {output}")
+        say(f"Wrote {output}")
 
 
 def benchmark(
@@ -104,7 +104,7 @@ def benchmark(
         print_json(results.model_dump(mode="json"))
         return
     print_report(results, out)
-    out.print(f"Wrote {output}. For figures: trtlab visualize --results {output}")
+    say(f"Wrote {output}. For figures: trtlab visualize --results {output}")
 
 
 def _batch_sizes(option: list[str] | None, more: list[str] | None) -> list[int]:
@@ -144,8 +144,8 @@ def visualize(
     if json:
         print_json({"report": str(report), "figures": [str(path) for path in figures]})
         return
-    out.print(f"Wrote {len(figures)} figures to {folder}")
-    out.print(f"Report: {report}")
+    say(f"Wrote {len(figures)} figures to {folder}")
+    say(f"Report: {report}")
 
 
 def register(app: typer.Typer) -> None:

@@ -11,15 +11,14 @@ from trtlab.pipeline import measure
 from trtlab.results import BenchmarkSettings, write_results
 from trtlab.workloads import load_workload
 
-ENGINES = ("resnet50_fp32.engine", "resnet50_fp16.engine", "resnet50_int8.engine")
-BATCHES = (1, 4, 8)
+ENGINES = ("resnet50_fp16.engine", "resnet50_int8.engine")
 IMAGES = 256 if IS_EMULATED else 2000
 SETTINGS = (
     BenchmarkSettings(
-        batch_sizes=BATCHES, iterations=10, warmup=1, throughput_s=0.3, max_seconds=0.5
+        batch_sizes=(1, 2, 4), iterations=10, warmup=1, throughput_s=0.2, max_seconds=0.3
     )
     if IS_EMULATED
-    else BenchmarkSettings(batch_sizes=BATCHES, iterations=100, warmup=20, throughput_s=1.0)
+    else BenchmarkSettings(batch_sizes=(1, 8, 32), iterations=100, warmup=20, throughput_s=1.0)
 )
 
 
