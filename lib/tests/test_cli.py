@@ -157,7 +157,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_exits_with_130(tmp_path: Path) -
     while not list(tmp_path.rglob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 130, err
     assert err == "Interrupted: no half-written file was left behind.\n"
     assert not list(tmp_path.rglob("*.part*"))
