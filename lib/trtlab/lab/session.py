@@ -4,36 +4,23 @@ The cell's value is the points as a float, which is what nbgrader reads; the car
 beside it, and nothing goes to stderr, which nbgrader would score with zero.
 """
 
-import importlib
+import secrets
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
-from typing import Any
+from pathlib import Path
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.checks.registry import judge
 from trtlab.checks.tasks import TASKS
 from trtlab.checks.verdict import Verdict
 from trtlab.errors import InputError
 from trtlab.feedback import Card
-
-Names = Mapping[str, Any]
-Collector = Callable[[Names], Evidence]
-_COLLECTORS: dict[str, Collector] = {}
-
-
-def collector(task: str) -> Callable[[Collector], Collector]:
-    """Register the function that turns a notebook's names into the evidence of a task."""
-
-    def register(function: Collector) -> Collector:
-        _COLLECTORS[TASKS[task].number] = function
-        return function
-
-    return register
+from trtlab.lab.bench import LocalBench
+from trtlab.lab.probe import Names, Scene, evidence_of, probe_of, run_probe
 
 
 def check(task: str) -> float:
@@ -60,36 +47,19 @@ def verdict_on(task: str, names: Names) -> Verdict:
     Raises:
         InputError: if there is no such task, or nothing of it can be checked by machine.
     """
-    if task not in TASKS:
-        raise InputError(f"There is no task {task!r}; the tasks are {', '.join(TASKS)}.")
-    # Each lab's checks and collectors register themselves when they are imported.
-    lab = TASKS[task].lab
-    importlib.import_module(f"trtlab.checks.lab{lab}")
-    importlib.import_module(f"trtlab.lab.collect{lab}")
-    if task not in _COLLECTORS:
-        raise InputError(f"Nothing of task {task} can be checked by machine.")
+    found = probe_of(task)
+    seed = secrets.randbits(31)
     # The student's code may print to stderr or warn, which must not cost the cell its points.
-    with redirect_stderr(StringIO()), warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(prefix="trtlab-") as name,
+        redirect_stderr(StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
-        evidence = _COLLECTORS[task](names)
+        given, made = Path(name) / "given", Path(name) / "made"
+        given.mkdir()
+        made.mkdir()
+        found.give(given, seed)
+        run_probe(task, names, Path(name))
+        evidence = evidence_of(task, Scene(given, made, seed, Path(), LocalBench()))
     return judge(task, evidence)
-
-
-def attempt(what: str, run: Callable[[], Any]) -> tuple[Attempt, Any]:
-    """Run a piece of the student's code; return how far it got, and its result or None."""
-    try:
-        return Attempt(stage="done", what=what), run()
-    except NotImplementedError:
-        return Attempt(stage="not started", what=what), None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit too: the cell goes on to its points
-        first_line = str(error).strip().split("\n")[0]
-        return Attempt(
-            stage="raised", what=what, error=f"{type(error).__name__}: {first_line}"
-        ), None
-
-
-def missing(what: str) -> Attempt:
-    """Return the attempt for a name that the notebook has not defined."""
-    return Attempt(stage="missing", what=what)

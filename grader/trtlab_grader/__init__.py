@@ -1,0 +1,1 @@
+"""The autograder: nbgrader extended by a sandbox, evidence from outside, and trusted scoring."""

@@ -1,0 +1,26 @@
+"""Calling a student's code: how far it got, whatever it raises."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trtlab.checks.evidence import Attempt
+
+
+def attempt(what: str, run: Callable[[], Any]) -> tuple[Attempt, Any]:
+    """Run a piece of the student's code; return how far it got, and its result or None."""
+    try:
+        return Attempt(stage="done", what=what), run()
+    except NotImplementedError:
+        return Attempt(stage="not started", what=what), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: the cell goes on to its points
+        first_line = str(error).strip().split("\n")[0]
+        return Attempt(
+            stage="raised", what=what, error=f"{type(error).__name__}: {first_line}"
+        ), None
+
+
+def missing(what: str) -> Attempt:
+    """Return the attempt for a name that the notebook has not defined."""
+    return Attempt(stage="missing", what=what)

@@ -1,0 +1,69 @@
+"""Opens and runs files that students made: ONNX graphs with ONNX Runtime, engines with TensorRT.
+
+Two classes have the methods of `Bench`. `LocalBench` works in this process, for the notebook's own
+card. The grader's does the same in a sandbox, because loading an engine can run code.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trtlab.checks.evidence1 import GraphFacts
+from trtlab.errors import ModelError
+from trtlab.infer import TensorRTInference
+from trtlab.inspect import EngineReport, inspect_engine
+from trtlab.lab.onnx_facts import graph_facts, onnx_runner
+from trtlab.lab.speed import speedup_over_pytorch
+from trtlab.results import PairedComparison
+
+Logits = NDArray[np.float32]
+
+
+class Bench(Protocol):
+    """What can be asked about a student's files. All methods raise TrtLabError where one is bad."""
+
+    def graph(self, path: Path) -> GraphFacts:
+        """Return what can be read off an ONNX file; a bad one is a fact too, and raises nothing."""
+
+    def inspect(self, engine: Path) -> EngineReport:
+        """Return what the engine inspector says."""
+
+    def run_engine(self, engine: Path, images: NDArray[np.float32], batch: int) -> Logits:
+        """Run an engine on images (N, C, H, W), `batch` at a time; return its output (N, ...)."""
+
+    def run_onnx(self, path: Path, images: NDArray[np.float32]) -> Logits:
+        """Run a graph of one input on images (N, C, H, W) at once; return its first output."""
+
+    def speedup(self, engine: Path, batch: int) -> PairedComparison | None:
+        """Compare an engine with PyTorch in strict FP32; None on the emulation."""
+
+
+class LocalBench:
+    """A Bench in this process."""
+
+    def graph(self, path: Path) -> GraphFacts:
+        """See Bench."""
+        return graph_facts(path)
+
+    def inspect(self, engine: Path) -> EngineReport:
+        """See Bench."""
+        return inspect_engine(engine)
+
+    def run_engine(self, engine: Path, images: NDArray[np.float32], batch: int) -> Logits:
+        """See Bench."""
+        with TensorRTInference(engine) as model:
+            parts = [model.infer(images[i : i + batch]) for i in range(0, len(images), batch)]
+        return np.concatenate(parts)
+
+    def run_onnx(self, path: Path, images: NDArray[np.float32]) -> Logits:
+        """See Bench."""
+        try:
+            return onnx_runner(path)(images)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ModelError(" ".join(str(error).split())) from error
+
+    def speedup(self, engine: Path, batch: int) -> PairedComparison | None:
+        """See Bench."""
+        return speedup_over_pytorch(engine, batch)
