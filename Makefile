@@ -12,7 +12,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and open the report's path
+demo: $(INSTALLED)  ## Take a model from PyTorch to three engines, compare them, print the report's path
 	$(RUN) trtlab demo --output runs/demo
 
 test: $(INSTALLED)  ## Run the tests, with coverage
@@ -43,7 +43,7 @@ $(INSTALLED): requirements.lock requirements-gpu.lock pyproject.toml
 		echo "No Python 3.10 to 3.13 found: install one (Debian: apt install python3 python3-venv)." >&2; exit 1; fi
 	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv .venv || { \
 		echo "venv failed: on Debian, apt install python3-venv." >&2; rm -rf .venv; exit 1; }; fi
-	@echo "Installing the pinned requirements into .venv (about 3 GB, some minutes the first time)"
+	@echo "Installing the pinned requirements into .venv (6 GB on disk, some minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@if nvidia-smi >/dev/null 2>&1; then \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-gpu.lock || { \

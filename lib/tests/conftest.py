@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 SMALL_CLASSES = 10
+
+# The same examples in every run, and all the time they need: a red test is about the code, never
+# about luck or a busy machine.
+settings.register_profile("trtlab", derandomize=True, deadline=None)
+settings.load_profile("trtlab")
 
 
 class SmallNet(nn.Module):

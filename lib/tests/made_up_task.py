@@ -1,7 +1,7 @@
-"""A task whose check and collector exist for one test, and findings to build verdicts of."""
+"""A task whose check and probe exist for one test, and findings to build verdicts of."""
 
-import importlib
-from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +10,8 @@ from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.checks.findings import expect
 from trtlab.checks.tasks import TASKS, Task
 from trtlab.checks.verdict import Finding, Verdict
-from trtlab.lab import session
+from trtlab.lab import probe
+from trtlab.lab.attempts import attempt, missing
 
 DONE = Attempt(stage="done", what="build")
 
@@ -21,13 +22,22 @@ class Count(Evidence):
     number: int
 
 
+class CountObserved(probe.Observed):
+    """What the made-up task's probe sees: what the student's function `number` returned."""
+
+    number: int = 0
+
+
 @pytest.fixture
-def made_up_task(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def made_up_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Task 1.1 is, for one test, worth 4 points for a number above 2 and even."""
     monkeypatch.setattr(registry, "_CHECKS", {})
-    monkeypatch.setattr(session, "_COLLECTORS", {})
+    monkeypatch.setattr(probe, "_PROBES", {})
     monkeypatch.setitem(TASKS, "1.1", Task("1.1", "A number", "correctness", 4))
-    monkeypatch.setattr(importlib, "import_module", lambda name: None)  # the lab's own checks
+    # Nothing real registers itself meanwhile.
+    silent = SimpleNamespace(import_module=lambda name: None)
+    monkeypatch.setattr(registry, "importlib", silent)
+    monkeypatch.setattr(probe, "importlib", silent)
 
     @registry.check("1.1")
     def judge(evidence: Count) -> list[Finding]:
@@ -39,14 +49,18 @@ def made_up_task(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             expect("it is even", even, 1, measured=evidence.number, required="even", next_step="x"),
         ]
 
-    @session.collector("1.1")
-    def collect(names: session.Names) -> Count:
-        if "number" not in names:
-            return Count(attempt=session.missing("number"), number=0)
-        attempt, number = session.attempt("number", names["number"])
-        return Count(attempt=attempt, number=number or 0)
+    @probe.probe("1.1")
+    class CountProbe(probe.Probe[CountObserved]):
+        observed = CountObserved
 
-    return
+        def run(self, names: probe.Names, given: Path, made: Path) -> CountObserved:
+            if "number" not in names:
+                return CountObserved(attempt=missing("number"))
+            got, number = attempt("number", names["number"])
+            return CountObserved(attempt=got, number=number or 0)
+
+        def evidence(self, observed: CountObserved, scene: probe.Scene) -> Count:
+            return Count(attempt=observed.attempt, number=observed.number)
 
 
 def finding(**changes: object) -> Finding:

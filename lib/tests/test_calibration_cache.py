@@ -51,6 +51,7 @@ class TestParse:
             (b"  \n\n", "cache is empty"),
             (b"\xff\xfe\x00", "is not text"),
             (b"hello\nx: 3f800000", r"begins with 'hello', expected a line like TRT-8601"),
+            (b"TRT-" + b"9" * 5000 + b"-EntropyCalibration2\nx: 3f800000", "begins with 'TRT-999"),
             (b"TRT-8601-EntropyCalibration2\n", "lists no tensors"),
             (b"TRT-8601-EntropyCalibration2\nx 3f800000", "Line 2 .* is 'x 3f800000'"),
             (b"TRT-8601-EntropyCalibration2\nx: 3f80000g", "Line 2"),

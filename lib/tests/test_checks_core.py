@@ -1,6 +1,8 @@
 """Tests of what all checks share: tasks, verdicts, findings, misconceptions, the registry."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -179,6 +181,10 @@ class TestRegistry:
         assert registry.checked_tasks() == ["1.1"]
         assert registry.judge("6.2", Count(attempt=DONE, number=0)).max_points == 5
 
+    def test_a_task_without_a_check_is_answered_with_those_that_have_one(self) -> None:
+        with pytest.raises(KeyError, match=r"2\.5 has no check.*1\.1"):
+            registry.evidence_type("2.5")
+
     def test_a_check_for_no_task_is_refused(self) -> None:
         def check(evidence: Count) -> list[Finding]:
             return []
@@ -221,3 +227,16 @@ class TestRegistry:
         assert Count.model_validate_json(before.model_dump_json()) == before
         with pytest.raises(ValidationError):
             Count.model_validate({"attempt": DONE, "number": 3, "points": 99})
+
+
+def test_looking_a_task_up_needs_no_import_of_its_lab_before() -> None:
+    program = (
+        "from trtlab.checks import registry\n"
+        "assert not registry._CHECKS, 'this must be the first to import a lab'\n"
+        "print(registry.evidence_type('6.2').__name__, *registry.checked_tasks())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    by_check = [number for number, task in TASKS.items() if task.category != "documentation"]
+    assert found == ["AnalysisEvidence", *by_check]

@@ -146,6 +146,8 @@ def test_training_writes_weights_that_the_other_commands_take(
 
 
 def test_ctrl_c_leaves_nothing_half_written_and_exits_with_130(tmp_path: Path) -> None:
+    # A shell makes what it starts in the background ignore Ctrl-C, and children inherit that.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "trtlab", "prepare", "--output", str(tmp_path), "--images", "5000"],
         stdout=subprocess.PIPE,
@@ -153,8 +155,10 @@ def test_ctrl_c_leaves_nothing_half_written_and_exits_with_130(tmp_path: Path) -
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+    signal.signal(signal.SIGINT, inherited)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("*.png")) and time.monotonic() < deadline:
+    while not list(tmp_path.rglob("*.png")) and process.poll() is None:
+        assert time.monotonic() < deadline, "no image was written"
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=180)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from cli_runner import trtlab
 from sample_results import sample_results
+from trtlab import engines
 from trtlab.backend import IS_EMULATED
 from trtlab.engines import sidecar_path
 from trtlab.results import write_results
@@ -86,6 +87,15 @@ def test_a_bad_onnx_file_is_named_with_what_is_wrong(
     assert is_empty(tmp_path / "out")
 
 
+def test_a_build_that_needs_more_memory_than_there_is_says_so_and_the_next_one_works(
+    small_onnx: Path, tmp_path: Path
+) -> None:
+    line = refused(*build(small_onnx, tmp_path / "x.engine", "--max-batch-size", 2**28))
+    assert "lower the largest batch" in line
+    assert is_empty(tmp_path)
+    assert trtlab(*build(small_onnx, tmp_path / "x.engine")).status == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -150,6 +160,14 @@ def test_an_engine_of_real_tensorrt_is_refused_on_the_emulation(engine: Path) ->
     engine.write_bytes(b"ftrt" + bytes(1000))
     sidecar_path(engine).unlink()
     assert "emulat" in refused("inspect", engine)
+
+
+@pytest.mark.skipif(not IS_EMULATED, reason="needs an emulated engine")
+def test_an_emulated_engine_is_refused_by_real_tensorrt(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "IS_EMULATED", False)
+    assert "built by the CPU emulation" in refused("inspect", engine)
 
 
 def test_another_file_in_place_of_an_engine_is_refused(engine: Path) -> None:
@@ -322,7 +340,7 @@ def test_an_impossible_option_is_answered_with_what_is_possible(
 @pytest.mark.parametrize(
     ("number", "words"), [(errno.ENOSPC, "no space"), (errno.EROFS, "read-only")]
 )
-@pytest.mark.parametrize("command", ["build", "infer", "visualize"])
+@pytest.mark.parametrize("command", ["export", "build", "infer", "benchmark", "visualize"])
 def test_a_disk_that_is_full_or_read_only_leaves_nothing_half_written(
     small_onnx: Path,
     small_engine: Path,
@@ -335,9 +353,12 @@ def test_a_disk_that_is_full_or_read_only_leaves_nothing_half_written(
 ) -> None:
     results = write_results(tmp_path / "results.json", sample_results())
     out = tmp_path / "out"
+    short = ("--batch-sizes", 1, "--iterations", 2, "--warmup", 0, "--duration", 0.1, "--images", 2)
     arguments = {
+        "export": ("convert-to-onnx", "--model", "resnet50-slim", "--output", out / "x.onnx"),
         "build": build(small_onnx, out / "x.engine"),
         "infer": ("infer", "-i", digit_folder, "--engine", small_engine, "-o", out / "x.json"),
+        "benchmark": ("benchmark", "--trt-engines", small_engine, *short, "-o", out / "x.json"),
         "visualize": ("visualize", "--results", results, "--output", out),
     }[command]
 

@@ -317,6 +317,50 @@ def test_truncated_external_data_does_not_pass(exported: Path) -> None:
         load_onnx(exported)
 
 
+@pytest.mark.parametrize("link", ["", "file", "folder"])
+def test_external_data_outside_the_folder_is_not_read(exported: Path, link: str) -> None:
+    """It may be named by an absolute path or through `..`, or reached over a link."""
+    weights = save_externally(exported)
+    outside = exported.parent.parent / f"outside{exported.parent.name}"
+    outside.mkdir()
+    weights.rename(outside / "w.bin")
+    locations = ["link/w.bin" if link == "folder" else "w.bin"]
+    if link == "file":
+        weights.symlink_to(outside / "w.bin")
+    elif link == "folder":
+        weights.with_name("link").symlink_to(outside)
+    else:
+        locations = [str(outside / "w.bin"), f"../{outside.name}/w.bin"]
+    for location in locations:
+        tell_external(exported, location=location)
+        with pytest.raises(ModelError, match="outside its folder or a link"):
+            load_onnx(exported)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{"offset": "many"}, {"offset": "-8"}, {"length": str(2**60)}, {"__class__": "int"}],
+)
+def test_nonsense_about_external_data_is_a_model_error(
+    exported: Path, entries: dict[str, str]
+) -> None:
+    save_externally(exported)
+    tell_external(exported, **entries)
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_onnx(exported)
+
+
+def tell_external(path: Path, **entries: str) -> None:
+    """Change what an ONNX file says of where its weights are."""
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        said = {entry.key: entry.value for entry in tensor.external_data} | entries
+        del tensor.external_data[:]
+        for key, value in said.items():
+            tensor.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+
+
 def test_an_unknown_operator_fails_the_checker(exported: Path) -> None:
     def rename(model: onnx.ModelProto) -> None:
         model.graph.node[0].op_type = "Foo"

@@ -74,6 +74,12 @@ def test_a_file_in_place_of_the_folder_is_an_output_error(tmp_path: Path) -> Non
         files.write_text(tmp_path / "file" / "below.txt", "text")
 
 
+@pytest.mark.parametrize("path", ["x" * 300 + ".engine", "a/../" * 1000 + "x.engine"])
+def test_a_path_that_cannot_exist_is_an_output_error(tmp_path: Path, path: str) -> None:
+    with pytest.raises(OutputError, match=r"name too long; choose another path"):
+        files.write_text(tmp_path / path, "text")
+
+
 def test_other_operating_system_errors_are_not_disguised(tmp_path: Path) -> None:
     def raise_connection_error() -> None:
         with files.atomic_path(tmp_path / "a"):

@@ -17,7 +17,7 @@ from trtlab.calibration_cache import CalibrationCache
 from trtlab.checks.evidence import Attempt
 from trtlab.checks.tasks import TASKS
 from trtlab.errors import InputError
-from trtlab.lab import artifacts, hints, predictions, session
+from trtlab.lab import artifacts, attempts, hints, predictions, session
 from trtlab.results import write_results
 
 __all__ = ["made_up_task"]  # a fixture
@@ -41,10 +41,10 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 class TestAttempts:
     def test_code_that_returns_is_done_with_its_result(self) -> None:
-        assert session.attempt("f", lambda: 7) == (Attempt(stage="done", what="f"), 7)
+        assert attempts.attempt("f", lambda: 7) == (Attempt(stage="done", what="f"), 7)
 
     def test_a_stub_is_not_started(self) -> None:
-        attempt, result = session.attempt("f", raising(NotImplementedError()))
+        attempt, result = attempts.attempt("f", raising(NotImplementedError()))
         assert (attempt.stage, result) == ("not started", None)
 
     @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ class TestAttempts:
         ],
     )
     def test_an_exception_is_named_by_its_first_line(self, error: BaseException, said: str) -> None:
-        attempt, result = session.attempt("f", raising(error))
+        attempt, result = attempts.attempt("f", raising(error))
         assert (attempt.stage, attempt.error, result) == ("raised", said, None)
 
     def test_a_student_can_still_interrupt(self) -> None:
         with pytest.raises(KeyboardInterrupt):
-            session.attempt("f", raising(KeyboardInterrupt()))
+            attempts.attempt("f", raising(KeyboardInterrupt()))
 
 
 @pytest.fixture

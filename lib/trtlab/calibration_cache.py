@@ -18,7 +18,7 @@ from pathlib import Path
 
 from trtlab.errors import CacheError
 
-_HEADER = re.compile(r"TRT-(\d+)-(\w+)")
+_HEADER = re.compile(r"TRT-(\d{1,9})-(\w+)")  # int() refuses numbers of thousands of digits
 _SCALE = re.compile(r"[0-9a-fA-F]{1,8}")
 _ADVICE = "Delete the file to calibrate again"
 

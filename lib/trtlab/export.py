@@ -7,7 +7,7 @@ import copy
 import io
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import onnxsim
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from trtlab.errors import ExportError, ModelError
@@ -216,7 +216,8 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
     """Read an ONNX file with its external data, if any, and check it, shape inference included.
 
     Raises:
-        ModelError: if the file is missing, truncated or not ONNX, or fails ONNX's checker.
+        ModelError: if the file is missing, truncated or not ONNX, fails ONNX's checker, or keeps
+            weights outside its folder.
     """
     path = Path(path)
     if not path.is_file():
@@ -231,15 +232,45 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
         raise ModelError(_why_unreadable(path, data)) from None
     if not model.graph.node:
         raise ModelError(_why_unreadable(path, data))
+    _load_external_data(model, path)
+    _check(model, str(path))
+    return model
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+    """Read the tensors that are stored outside the file, from beneath its folder and nowhere else.
+
+    ONNX refuses absolute locations and `..` itself, but follows symbolic links.
+    """
+    folder = path.parent.resolve()
     try:
+        for location in set(_external_locations(model)):
+            file = folder / location
+            if file.resolve() != file or not file.is_relative_to(folder):
+                raise ModelError(
+                    f"{path} keeps weights in {location!r}, which is outside its folder or a link. "
+                    "Copy that file beside it, or save the model without external data."
+                )
         onnx.load_external_data_for_model(model, str(path.parent))
-    except (onnx.checker.ValidationError, OSError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # offsets and lengths in the file are passed on unchecked
         raise ModelError(
             f"{path} keeps its weights in a second file, which cannot be read: {error} "
             "Copy that file beside it, or save the model without external data."
         ) from error
-    _check(model, str(path))
-    return model
+
+
+def _external_locations(message: Message) -> Iterator[str]:
+    """Yield where the tensors anywhere in a message, subgraphs included, are stored outside it."""
+    if isinstance(message, onnx.TensorProto):
+        if message.data_location == onnx.TensorProto.EXTERNAL:
+            yield from (e.value for e in message.external_data if e.key == "location")
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _external_locations(part)
 
 
 def batch_dimension(model: onnx.ModelProto) -> int | None:

@@ -37,17 +37,8 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: if the folder or the file cannot be written.
     """
     path = Path(target)
-    temporary: Path | None = None
+    temporary = _empty_file_beside(path)
     try:
-        if path.is_dir():
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays at the end: some writers choose their format by it.
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}"
-        )
-        os.close(descriptor)
-        temporary = Path(name)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
@@ -59,8 +50,25 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             raise
         raise OutputError(f"Cannot write {path}: {reason}.") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _empty_file_beside(path: Path) -> Path:
+    """Create a temporary file in the folder of `path`, and the folder. Raises: OutputError."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays at the end: some writers choose their format by it.
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}.", suffix=f".part{path.suffix}"
+        )
+    except OSError as error:
+        # Nothing but the path can be at fault here.
+        reason = _REASONS.get(error.errno or 0, f"{error.strerror}; choose another path")
+        raise OutputError(f"Cannot write {path}: {reason}.") from error
+    os.close(descriptor)
+    return Path(name)
 
 
 def write_bytes(target: str | os.PathLike[str], data: bytes | memoryview) -> Path:

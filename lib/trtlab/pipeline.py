@@ -36,6 +36,7 @@ from trtlab.export import (
 from trtlab.files import atomic_path
 from trtlab.infer import TensorRTInference
 from trtlab.models import ARCHITECTURES
+from trtlab.progress import progress_bar
 from trtlab.results import BenchmarkSettings, Results, Sizes, WorkloadFacts
 from trtlab.spec import ShapeProfile
 from trtlab.torch_infer import torch_predictor
@@ -89,7 +90,8 @@ def convert_to_onnx(
         ExportError: if a step fails or ONNX Runtime and PyTorch disagree.
         OutputError: if the file cannot be written.
     """
-    with atomic_path(path) as temporary:
+    steps = 3 if simplify else 2
+    with atomic_path(path) as temporary, progress_bar("exporting to ONNX", steps) as advance:
         export_onnx(
             model,
             temporary,
@@ -99,9 +101,15 @@ def convert_to_onnx(
             dynamic_batch=dynamic_batch,
             opset=opset,
         )
-        simplified = simplify_onnx(temporary) if simplify else None
+        advance(1)
+        simplified = None
+        if simplify:
+            simplified = simplify_onnx(temporary)
+            advance(1)
         batches = (1, 2, 5) if dynamic_batch else (batch_size,)
-        return Conversion(simplified, verify_onnx(model, temporary, batch_sizes=batches))
+        errors = verify_onnx(model, temporary, batch_sizes=batches)
+        advance(1)
+    return Conversion(simplified, errors)
 
 
 @contextmanager

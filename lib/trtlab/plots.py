@@ -28,6 +28,7 @@ from trtlab.plot_style import (
     look_of,
     say,
 )
+from trtlab.progress import track
 from trtlab.results import Results, RunnerResult
 from trtlab.targets import judged_batch, target_for
 
@@ -264,7 +265,7 @@ def draw(name: str, results: Results) -> Figure:
 def save_figures(results: Results, folder: str | os.PathLike[str]) -> list[Path]:
     """Write every figure as PNG and SVG into `folder`; return their paths. Raises: OutputError."""
     written = []
-    for name in FIGURES:
+    for name in track(FIGURES, "drawing"):
         figure = draw(name, results)
         for suffix in ("png", "svg"):
             path = Path(folder) / f"{name}.{suffix}"

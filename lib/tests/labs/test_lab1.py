@@ -1,4 +1,4 @@
-"""Lab 1's checks on made-up evidence, and its collectors on real files."""
+"""Lab 1's checks on made-up evidence, what it reads off ONNX files, and its pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,22 @@ import torch
 from torch import nn
 
 from tiny import export_tiny
-from trtlab.checks import lab1  # noqa: F401  (registers the checks)
 from trtlab.checks.evidence import Attempt
 from trtlab.checks.evidence1 import (
     Agreement,
     ExportEvidence,
     GraphFacts,
-    Probe,
+    ProbeFacts,
     Refusal,
     SimplifyEvidence,
 )
 from trtlab.checks.registry import judge
 from trtlab.checks.verdict import Finding, Verdict
+from trtlab.errors import ModelError
 from trtlab.export import export_onnx
-from trtlab.lab import collect1, onnx_facts, pictures1
+from trtlab.lab import onnx_facts, pictures1
 from trtlab.lab.hints import hints_for
+from trtlab.lab.session import verdict_on
 from trtlab.lab.unfolded import export_unfolded
 
 DONE = Attempt(stage="done", what="export_model")
@@ -43,9 +44,9 @@ def graph(**changes: Any) -> GraphFacts:
     return GraphFacts(**{**facts, **changes})
 
 
-def probe(**changes: Any) -> Probe:
+def probe(**changes: Any) -> ProbeFacts:
     facts = {"attempt": DONE, "graph": graph(opset=15), "agreement": AGREES}
-    return Probe(**{**facts, **changes})
+    return ProbeFacts(**{**facts, **changes})
 
 
 def exported(**changes: Any) -> Verdict:
@@ -138,7 +139,8 @@ def test_a_frozen_batch_is_not_charged_twice() -> None:
     [
         (Agreement(differences={1: 9e-5}), True),
         (Agreement(differences={1: 1e-6, 2: 2e-4}), False),
-        (Agreement(failures={1: "the output holds NaN or Inf"}), False),
+        (Agreement(wrong={1: "the output holds NaN or Inf"}), False),
+        (Agreement(differences={1: 1e-6}, wrong={2: "the output holds NaN or Inf"}), False),
         (Agreement(), False),
     ],
 )
@@ -264,55 +266,114 @@ def test_nodes_that_act_as_in_training_are_counted(tmp_path: Path) -> None:
     assert onnx_facts.graph_facts(path).training_nodes == 2
 
 
+def compared(reference: onnx_facts.Runner, path: Path) -> Agreement:
+    facts, run = onnx_facts.graph_facts(path), onnx_facts.onnx_runner(path)
+    return onnx_facts.compare(reference, run, facts, (3, 8, 8), np.random.default_rng(0))
+
+
 def test_comparing_finds_agreement_differences_and_batches_that_do_not_run(tmp_path: Path) -> None:
     path = export_tiny(tmp_path)
     right = onnx_facts.onnx_runner(path)
-    rng = np.random.default_rng(0)
-    shape = (3, 8, 8)
-    assert onnx_facts.compare(right, path, shape, rng).differences == {1: 0, 2: 0, 3: 0}
+    assert compared(right, path).differences == {1: 0, 2: 0, 3: 0}
 
-    shifted = onnx_facts.compare(lambda images: right(images) + 1, path, shape, rng)
+    shifted = compared(lambda images: right(images) + 1, path)
     assert shifted.largest == pytest.approx(1, rel=1e-5)
     assert not shifted.holds
 
-    narrower = onnx_facts.compare(lambda images: right(images)[:, :2], path, shape, rng)
-    assert narrower.failures[1] == "the output is (1, 5), expected (1, 2)"
+    narrower = compared(lambda images: right(images)[:, :2], path)
+    assert narrower.wrong[1] == "the output is (1, 5), expected (1, 2)"
 
     fixed = export_tiny(tmp_path, batch_size=4, dynamic_batch=False)
-    agreement = onnx_facts.compare(lambda images: np.zeros((len(images), 5)), fixed, shape, rng)
+    agreement = compared(lambda images: np.zeros((len(images), 5), np.float32), fixed)
     assert agreement.failures.keys() == {1, 2, 3}
     assert agreement.differences.keys() == {4}  # the batch that the file is fixed at
 
 
-def test_a_notebook_without_the_functions_has_not_begun() -> None:
-    assert judge("1.1", collect1.collect_export({})).state == "not started"
-    assert judge("1.2", collect1.collect_simplify({})).state == "not started"
+def rewritten(path: Path, *nodes: onnx.NodeProto, **changes: Any) -> Path:
+    """Put other nodes after those of an ONNX file whose last output they take as "logits"."""
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "logits"
+    model.graph.node.extend(nodes)
+    if "batch" in changes:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = changes["batch"]
+    if "output_type" in changes:
+        model.graph.output[0].type.CopyFrom(changes["output_type"])
+    onnx.save(model, path)
+    return path
 
 
+@pytest.mark.parametrize("operator", ["Log", "Reciprocal"])
+def test_nan_and_infinity_never_agree(tmp_path: Path, operator: str) -> None:
+    relu = onnx.helper.make_node("Relu", ["logits"], ["positive"])  # which leaves zeros
+    last = onnx.helper.make_node(operator, ["positive"], ["output"])
+    path = rewritten(export_tiny(tmp_path), relu, last)
+    agreement = compared(onnx_facts.onnx_runner(path), path)  # with itself
+    assert "the output holds NaN or Inf" in agreement.wrong.values()
+    assert not agreement.holds
+
+
+def test_an_output_that_is_no_array_of_numbers_is_a_failure(tmp_path: Path) -> None:
+    split = onnx.helper.make_node("SplitToSequence", ["logits"], ["output"], axis=0)
+    element = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    sequence = onnx.helper.make_sequence_type_proto(element)
+    path = rewritten(export_tiny(tmp_path), split, output_type=sequence)
+    agreement = compared(lambda images: np.zeros((len(images), 5), np.float32), path)
+    assert set(agreement.failures.values()) == {"the first output is no array of numbers"}
+
+
+def test_a_batch_fixed_at_billions_is_not_tried(tmp_path: Path) -> None:
+    identity = onnx.helper.make_node("Identity", ["logits"], ["output"])
+    path = rewritten(export_tiny(tmp_path, dynamic_batch=False), identity, batch=2**40)
+    facts = onnx_facts.graph_facts(path)
+    assert facts.problem or compared(onnx_facts.onnx_runner(path), path).failures.keys() <= {
+        1,
+        2,
+        3,
+    }
+
+
+def test_running_a_file_reads_no_data_from_outside_its_folder(tmp_path: Path) -> None:
+    export_tiny(tmp_path)
+    folder = tmp_path / "student"
+    folder.mkdir()
+    model, path = onnx.load(tmp_path / "tiny.onnx"), folder / "tiny.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (folder / "w.bin").rename(tmp_path / "w.bin")
+    (folder / "w.bin").symlink_to(tmp_path / "w.bin")
+    with pytest.raises(ModelError, match="a link"):
+        onnx_facts.onnx_runner(path)(np.zeros((1, 3, 8, 8), np.float32))
+
+
+# In the notebook
+
+
+@pytest.mark.parametrize("task", ["1.1", "1.2"])
+def test_a_notebook_without_the_functions_has_not_begun(task: str) -> None:
+    assert verdict_on(task, {}).state == "not started"
+
+
+@pytest.mark.parametrize("task", ["1.1", "1.2"])
 def test_functions_that_raise_where_they_stand_have_not_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unwritten(*args: object, **options: object) -> None:
         raise NotImplementedError
 
     monkeypatch.chdir(tmp_path)
-    names = {"export_model": unwritten, "simplify_model": unwritten}
-    for verdict in (
-        judge("1.1", collect1.collect_export(names)),
-        judge("1.2", collect1.collect_simplify(names)),
-    ):
-        assert (verdict.state, verdict.points) == ("not started", 0)
-        assert "NotImplementedError" in verdict.findings[0].measured
+    verdict = verdict_on(task, {"export_model": unwritten, "simplify_model": unwritten})
+    assert (verdict.state, verdict.points) == ("not started", 0)
+    assert "NotImplementedError" in verdict.findings[0].measured
 
 
+@pytest.mark.parametrize("task", ["1.1", "1.2"])
 def test_a_function_that_raises_before_there_is_a_file_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*args: object, **options: object) -> None:
         raise ValueError("names must be given")
 
     monkeypatch.chdir(tmp_path)
-    verdict = judge("1.2", collect1.collect_simplify({"simplify_model": wrong}))
+    verdict = verdict_on(task, {"export_model": wrong, "simplify_model": wrong})
     assert verdict.state == "fail"
     assert "ValueError: names must be given" in verdict.findings[0].measured
 
@@ -326,22 +387,9 @@ def test_probing_leaves_the_current_folder_alone(
 
     monkeypatch.chdir(tmp_path)
     Path("resnet50_simplified.onnx").write_text("mine")
-    collect1.collect_simplify({"simplify_model": writes_to_fixed_names})
+    verdict_on("1.2", {"simplify_model": writes_to_fixed_names})
     assert Path.cwd() == tmp_path
     assert Path("resnet50_simplified.onnx").read_text() == "mine"
-
-
-def test_the_graphs_to_refuse_are_what_they_claim_to_be(tmp_path: Path) -> None:
-    random, contradictory = collect1._random_graph(), collect1._contradictory_graph()
-    onnx.checker.check_model(random, full_check=True)
-    onnx.checker.check_model(contradictory)
-    with pytest.raises(onnx.shape_inference.InferenceError, match=r"\(3\) vs \(7\)"):
-        onnx.checker.check_model(contradictory, full_check=True)
-
-    onnx.save(random, tmp_path / "random.onnx")
-    run = onnx_facts.onnx_runner(tmp_path / "random.onnx")
-    images = np.ones((1, 3, 224, 224), np.float32)
-    assert not np.array_equal(run(images), run(images))
 
 
 # Pictures and hints

@@ -1,17 +1,11 @@
-"""Lab 2: its checks on evidence of every kind, and its collectors on functions of every kind."""
+"""Lab 2's checks, on evidence of every kind."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 
-from trtlab.backend import IS_EMULATED, trt
-from trtlab.backend.compat import explicit_batch_flags
-from trtlab.build import BuildSpec, ShapeProfile, build_engine
 from trtlab.checks import lab2
-from trtlab.checks.diagnosis2 import PATH_IGNORED, WRONG_TENSOR
+from trtlab.checks.diagnosis2 import PATH_IGNORED
 from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.checks.evidence2 import (
     Asked,
@@ -27,17 +21,10 @@ from trtlab.checks.evidence2 import (
 )
 from trtlab.checks.registry import judge
 from trtlab.checks.verdict import Finding, Verdict
-from trtlab.lab import collect2, recording
-from trtlab.lab.hints import hints_for
-from trtlab.lab.pictures2 import show_build, show_layers, show_profile, show_speedups
-from trtlab.lab.pictures2_roofline import show_roofline
-from trtlab.lab.recording import call_build
-from trtlab.lab.session import verdict_on
 from trtlab.results import PairedComparison
 
 DONE = Attempt(stage="done", what="build_engine_fp16")
 RAISED = Attempt(stage="raised", what="build_engine_fp16", error="RuntimeError: cannot")
-LOGGER = trt.Logger(trt.Logger.INTERNAL_ERROR)
 
 
 def good_build() -> Build:
@@ -67,14 +54,16 @@ def fp16_evidence(**changes: Any) -> Fp16EngineEvidence:
         "attempt": DONE,
         "engine": good_engine(1),
         "other_model": good_build(),
+        "other_engine": good_engine(8),
         "unparsable": Build(attempt=RAISED, asked=Asked(parsed=False)),
         "failed": Build(attempt=RAISED, asked=Asked(parsed=True, built=True)),
     }
     return Fp16EngineEvidence(**{**facts, **changes})
 
 
-def dynamic_evidence(engine: EngineFacts) -> DynamicEngineEvidence:
-    return DynamicEngineEvidence(attempt=DONE, engine=engine, other_model=good_build())
+def dynamic_evidence(engine: EngineFacts, **changes: Any) -> DynamicEngineEvidence:
+    facts = {"other_model": good_build(), "other_engine": good_engine(8), **changes}
+    return DynamicEngineEvidence(attempt=DONE, engine=engine, **facts)
 
 
 def failed(verdict: Verdict) -> list[Finding]:
@@ -178,6 +167,51 @@ def test_the_profile_must_be_exactly_the_one_asked_for(
     assert finding.misconception == likely
 
 
+@pytest.mark.parametrize(
+    ("change", "measured"),
+    [
+        ({"profile": (1, 4, 32)}, "min 1 / opt 4 / max 32"),
+        ({"runs": [RunFacts(batch=8, relative_error=0.7)]}, "they differ by 7.0e-01"),
+        ({"size": None, "runs": []}, "there is no x.engine"),
+    ],
+)
+def test_the_function_must_make_that_profile_for_any_model(
+    change: dict[str, Any], measured: str
+) -> None:
+    other = good_engine(**{"runs": [RunFacts(batch=8, relative_error=1e-3)], **change})
+    finding = only_failed("2.2", dynamic_evidence(good_engine(1, 5, 32), other_engine=other))
+    assert (finding.criterion, finding.max_points) == ("the profile's batches", 1.5)
+    assert measured in finding.measured
+
+
+WRONG_ENGINES = [
+    {"size": None},
+    {"load_error": "truncated"},
+    {"runs": [RunFacts(batch=8, relative_error=0.9)]},
+    {"runs": [RunFacts(batch=8)]},  # NaN
+    {"runs": [RunFacts(batch=8, problem="the output has shape (8, 3)")]},
+    {"runs": []},
+]
+
+
+@pytest.mark.parametrize("change", WRONG_ENGINES)
+def test_an_engine_of_another_model_than_was_given_earns_nothing(change: dict[str, Any]) -> None:
+    other = EngineFacts(**{**good_engine(8).model_dump(), **change})
+    finding = only_failed("2.1", fp16_evidence(other_engine=other))
+    assert finding.criterion == "it builds whatever ONNX file it is given"
+
+
+def test_a_function_that_built_another_model_is_told_so() -> None:
+    ignoring = good_build()
+    ignoring.path_used = False
+    nothing = EngineFacts(file="x.engine")
+    finding = only_failed("2.1", fp16_evidence(other_model=ignoring, other_engine=nothing))
+    assert (finding.max_points, finding.misconception) == (0.5, PATH_IGNORED)
+    changes = {"other_model": ignoring, "other_engine": nothing}
+    finding = only_failed("2.2", dynamic_evidence(good_engine(1, 5, 32), **changes))
+    assert (finding.max_points, finding.misconception) == (1.5, PATH_IGNORED)
+
+
 def test_each_batch_earns_its_own_points() -> None:
     runs = [RunFacts(batch=1, relative_error=1e-3), RunFacts(batch=5, problem="refused")]
     runs.append(RunFacts(batch=32, relative_error=1e-3))
@@ -185,14 +219,18 @@ def test_each_batch_earns_its_own_points() -> None:
     assert (finding.criterion, finding.max_points) == ("right answers at batch 5", 0.5)
 
 
-def speed_evidence(low: float, high: float, **changes: Any) -> SpeedEvidence:
+def speed_evidence(low: float, high: float, **engine: Any) -> SpeedEvidence:
     speedup = PairedComparison(speedup=(low + high) / 2, low=low, high=high, pairs=100)
-    files = {1: "resnet50_fp16.engine", 8: "resnet50_dynamic_fp16.engine"}
     facts = [
-        SpeedFacts(**{"file": file, "batch": batch, "speedup": speedup, **changes})
-        for batch, file in files.items()
+        SpeedFacts(engine=good_engine(batch, **engine), batch=batch, speedup=speedup)
+        for batch in (1, 8)
     ]
     return SpeedEvidence(attempt=DONE, emulated=False, speedups=facts)
+
+
+def size_evidence(size: int | None, **engine: Any) -> SizeEvidence:
+    facts = good_engine(1, size=size, **engine)
+    return SizeEvidence(attempt=DONE, emulated=False, engine=facts, fp32_bytes=95_300_000)
 
 
 @pytest.mark.parametrize(
@@ -206,256 +244,44 @@ def test_a_speed_up_is_judged_by_its_interval(
     assert (verdict.state, verdict.points) == (state, points)
 
 
-def test_speed_of_an_engine_that_is_not_fp16_earns_nothing() -> None:
-    verdict = judge("2.3", speed_evidence(3, 4, is_fp16=False))
+@pytest.mark.parametrize("precisions", [{"FP32": 57}, {"FP16": 50, "INT8": 7}, {"unknown": 57}])
+def test_speed_of_an_engine_that_is_not_fp16_earns_nothing(precisions: dict[str, int]) -> None:
+    verdict = judge("2.3", speed_evidence(3, 4, precisions=precisions))
     assert verdict.points == 0
     assert verdict.misconceptions == (lab2.FP32_LABELLED,)
 
 
 def test_speed_and_size_wait_for_a_gpu_on_the_emulation() -> None:
-    speeds = speed_evidence(3, 4, speedup=None)
-    speeds.emulated = True
+    speeds, sizes = speed_evidence(3, 4), size_evidence(10_000_000)
+    speeds.emulated = sizes.emulated = True
     assert judge("2.3", speeds).state == "needs a GPU"
-    sizes = SizeEvidence(attempt=DONE, emulated=True, file="x", fp16_bytes=1, fp32_bytes=9)
     assert judge("2.4", sizes).state == "needs a GPU"
 
 
-def test_without_an_engine_speed_and_size_fail_wherever_they_are_judged() -> None:
-    for emulated in (True, False):
-        speeds = speed_evidence(3, 4, speedup=None, problem="there is no engine")
-        speeds.emulated = emulated
-        assert judge("2.3", speeds).state == "fail"
-        sizes = SizeEvidence(
-            attempt=DONE, emulated=emulated, file="x", fp16_bytes=None, fp32_bytes=9
-        )
-        assert judge("2.4", sizes).state == "fail"
+@pytest.mark.parametrize("emulated", [True, False])
+@pytest.mark.parametrize("change", WRONG_ENGINES)
+def test_speed_and_size_of_a_wrong_engine_count_for_nothing_wherever_they_are_judged(
+    change: dict[str, Any], emulated: bool
+) -> None:
+    speeds, sizes = speed_evidence(30, 40, **change), size_evidence(**{"size": 1, **change})
+    speeds.emulated = sizes.emulated = emulated
+    for task, evidence in {"2.3": speeds, "2.4": sizes}.items():
+        verdict = judge(task, evidence)
+        assert (verdict.state, verdict.points) == ("fail", 0)
+
+
+def test_a_speed_up_that_could_not_be_measured_earns_nothing() -> None:
+    speeds = speed_evidence(3, 4)
+    for facts in speeds.speedups:
+        facts.problem, facts.speedup = "out of memory", None
+    assert judge("2.3", speeds).state == "fail"
 
 
 @pytest.mark.parametrize(("fp16", "points"), [(48_500_000, 3), (95_000_000, 0)])
 def test_the_size_ratio_is_judged_on_a_gpu(fp16: int, points: float) -> None:
-    evidence = SizeEvidence(
-        attempt=DONE, emulated=False, file="x", fp16_bytes=fp16, fp32_bytes=95_300_000
-    )
-    assert judge("2.4", evidence).points == points
+    assert judge("2.4", size_evidence(fp16)).points == points
 
 
-# Collectors, on functions
-
-SHAPES = ((1, 3, 224, 224), (2, 3, 224, 224), (4, 3, 224, 224))
-
-
-def build_well(onnx_path: str, engine_path: str, tensor: str = "input") -> Any:
-    builder = trt.Builder(LOGGER)
-    network = builder.create_network(explicit_batch_flags(trt))
-    parser = trt.OnnxParser(network, LOGGER)
-    if not parser.parse_from_file(onnx_path):
-        return None
-    config = builder.create_builder_config()
-    config.set_flag(trt.BuilderFlag.FP16)
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 30)
-    profile = builder.create_optimization_profile()
-    profile.set_shape(tensor, *SHAPES)
-    config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is not None:
-        Path(engine_path).write_bytes(plan)
-    return plan
-
-
-def test_a_recording_tells_what_was_asked_of_the_builder() -> None:
-    build = call_build(build_well, "build_well")
-    asked = build.asked
-    assert (asked.explicit_batch, asked.parsed, asked.built) == (True, True, True)
-    assert [(s.tensor, s.min, s.opt, s.max) for s in asked.shapes] == [("input", *SHAPES)]
-    assert asked.profiles_added == 1
-    assert "FP16" in asked.flags
-    assert "INT8" not in asked.flags
-    assert asked.workspace_bytes == 1 << 30
-    assert asked.layers == 5
-    assert build.made_engine
-    assert build.path_used
-    assert build.file_size
-
-
-def test_a_recording_leaves_tensorrt_and_the_folder_as_they_were() -> None:
-    before = (Path.cwd(), trt.Builder.create_network, trt.OnnxParser.parse_from_file)
-    call_build(build_well, "build_well")
-    call_build(lambda onnx, engine: 1 / 0, "broken")
-    assert before == (Path.cwd(), trt.Builder.create_network, trt.OnnxParser.parse_from_file)
-
-
-def test_failures_are_provoked_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
-    noisy = trt.Logger(trt.Logger.WARNING)
-
-    def build(onnx_path: str, engine_path: str) -> None:
-        network = trt.Builder(noisy).create_network(explicit_batch_flags(trt))
-        print("hello", trt.OnnxParser(network, noisy).parse_from_file(onnx_path))
-
-    assert call_build(build, "build", parsable=False).asked.parsed is False
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_build_that_is_made_to_fail_ends_as_tensorrt_ends_it() -> None:
-    build = call_build(build_well, "build_well", fail=True)
-    assert build.asked.built
-    assert not build.made_engine
-    assert build.stopped
-
-
-def test_a_profile_for_another_tensor_is_recognised() -> None:
-    build = call_build(lambda o, e: build_well(o, e, tensor="data"), "build")
-    engine = EngineFacts(file="x.engine", runs=[RunFacts(batch=1, problem="no file")])
-    verdict = judge("2.1", fp16_evidence(engine=engine, other_model=build))
-    assert WRONG_TENSOR in verdict.misconceptions
-
-
-def test_a_function_that_builds_another_file_does_not_get_to_build_it(small_onnx: Path) -> None:
-    build = call_build(lambda o, e: build_well(str(small_onnx), e), "build")
-    assert build.path_used is False
-    assert not build.made_engine
-    assert PATH_IGNORED in judge("2.1", fp16_evidence(other_model=build)).misconceptions
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(IS_EMULATED, reason="needs real TensorRT")
-def test_real_tensorrt_can_be_recorded_too() -> None:
-    built = call_build(build_well, "build_well")
-    assert built.made_engine
-    assert built.asked.workspace_bytes == 1 << 30
-    assert [shapes.tensor for shapes in built.asked.shapes] == ["input"]
-    unparsable = call_build(build_well, "build_well", parsable=False)
-    assert unparsable.asked.parsed is False
-    assert unparsable.asked.parser_errors
-    assert unparsable.stopped
-    assert call_build(build_well, "build_well", fail=True).stopped
-    other_tensor = call_build(lambda o, e: build_well(o, e, tensor="data"), "build")
-    assert other_tensor.asked.built
-    assert not other_tensor.made_engine
-
-
-@pytest.mark.parametrize("task", ["2.1", "2.2"])
-def test_a_missing_function_and_one_not_started_are_told_apart(
-    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def not_started(onnx_path: str, engine_path: str) -> None:
-        raise NotImplementedError
-
-    monkeypatch.chdir(tmp_path)
-    name = {"2.1": "build_engine_fp16", "2.2": "build_engine_dynamic"}[task]
-    assert "does not exist" in verdict_on(task, {}).findings[0].measured
-    assert "NotImplementedError" in verdict_on(task, {name: not_started}).findings[0].measured
-
-
-@pytest.fixture
-def engine_in_folder(
-    small_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., EngineFacts]:
-    """Build an engine of a small model for batches 1 to 4 and look at it as the check does."""
-    monkeypatch.chdir(tmp_path)
-    spec = BuildSpec(profiles=(ShapeProfile(min=1, opt=2, max=4),))
-    build_engine(small_onnx, "x.engine", spec)
-
-    def look(batches: tuple[int, ...] = (1, 4), **names: Any) -> EngineFacts:
-        names = {"ONNX": str(small_onnx), **names}
-        return collect2._engine_facts(names, "x.engine", "engine", batches)
-
-    return look
-
-
-def test_an_engine_is_compared_with_its_onnx_file_on_fresh_images(
-    engine_in_folder: Callable[..., EngineFacts],
-) -> None:
-    facts = engine_in_folder(engine=Path("x.engine").read_bytes())
-    assert facts.returned == "the file"
-    assert facts.profile == (1, 2, 4)
-    assert set(facts.precisions) == {"FP16"}
-    assert all(0 < (run.relative_error or 0) < 0.01 for run in facts.runs)
-
-
-def test_a_batch_outside_the_profile_is_a_problem_and_no_crash(
-    engine_in_folder: Callable[..., EngineFacts],
-) -> None:
-    inside, outside = engine_in_folder(batches=(4, 5)).runs
-    assert inside.relative_error is not None
-    assert "profile" in outside.problem
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(None, "nothing"), (b"other", "another plan"), ("x.engine", "no plan")],
-)
-def test_what_was_returned_is_held_against_the_file(
-    engine_in_folder: Callable[..., EngineFacts], value: Any, expected: str
-) -> None:
-    assert engine_in_folder(engine=value).returned == expected
-
-
-def test_a_damaged_engine_is_told_by_its_load_error(
-    engine_in_folder: Callable[..., EngineFacts],
-) -> None:
-    Path("x.engine").write_bytes(b"")
-    facts = engine_in_folder()
-    assert "empty" in facts.load_error
-    assert facts.profile is None
-    assert all(run.problem for run in facts.runs)
-
-
-# Pictures and hints
-
-
-def texts(figure: Any) -> str:
-    return "\n".join(text.get_text() for axes in figure.axes for text in axes.texts)
-
-
-def test_the_picture_of_a_build_shows_what_the_function_asked_for() -> None:
-    drawn = texts(show_build(build_well))
-    assert "input\n1/2/4" in drawn
-    assert "workspace 1 GiB" in drawn
-    assert "5 layers" in drawn
-
-
-def test_the_picture_of_an_unwritten_build_shows_no_results() -> None:
-    def build_engine_fp16(onnx_path: str, engine_path: str) -> None:
-        raise NotImplementedError
-
-    figure = show_build(build_engine_fp16)
-    assert "not written yet" in figure.axes[0].get_title(loc="left")
-    assert "GiB" not in texts(figure)
-
-
-def test_the_picture_of_layers_counts_nodes_and_layers(
-    small_onnx: Path, small_engine: Path
-) -> None:
-    drawn = texts(show_layers(small_onnx, small_engine))
-    assert "7 ONNX nodes" in drawn
-    assert "Conv + Relu, FP16" in drawn
-
-
-def test_the_picture_of_a_profile_names_its_bounds(small_engine: Path) -> None:
-    figure = show_profile(small_engine)
-    assert "batches 1 to 4" in figure.axes[0].get_title(loc="left")
-    assert "tuned for 2" in texts(figure)
-
-
-@pytest.mark.skipif(not IS_EMULATED, reason="tells what the emulation says")
-def test_pictures_of_speed_say_that_they_need_a_gpu(
-    small_onnx: Path, small_engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "needs a GPU" in texts(show_speedups({1: None, 8: None}))
-    roofline = show_roofline(small_onnx, small_engine)
-    assert "needs a GPU" in roofline.axes[0].get_title(loc="left")
-
-
-@pytest.mark.parametrize("task", ["2.1", "2.2", "2.3", "2.4"])
-def test_every_checked_task_has_three_different_hints(task: str) -> None:
-    assert len(set(hints_for(task))) == 3
-
-
-def test_the_broken_model_is_valid_onnx_with_one_unknown_operator() -> None:
-    good, bad = recording.small_model(), recording.small_model(parsable=False)
-    onnx.checker.check_model(good, full_check=True)
-    onnx.checker.check_model(bad)  # so that a check before the parser does not find it
-    pairs = zip(good.graph.node, bad.graph.node, strict=True)
-    differing = [new.op_type for old, new in pairs if old.op_type != new.op_type]
-    assert differing == ["NoSuchOperator"]
+def test_an_engine_is_not_made_smaller_by_int8() -> None:
+    verdict = judge("2.4", size_evidence(26_000_000, precisions={"FP16": 5, "INT8": 52}))
+    assert verdict.points == 0

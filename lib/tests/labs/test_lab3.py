@@ -1,4 +1,8 @@
-"""Lab 3: its collectors on code of every kind, and its pictures. Checks: test_lab3_checks.py."""
+"""Lab 3: its probes on code of every kind, and its pictures.
+
+Its checks are tested in test_lab3_checks.py; the probes' steps apart, and attacks on them, in
+test_probes3.py.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -21,7 +25,6 @@ from trtlab.checks import lab3
 from trtlab.checks.verdict import Verdict
 from trtlab.data import preprocess, write_image_folder
 from trtlab.errors import CacheError, InputError
-from trtlab.lab import collect3_engine
 from trtlab.lab.calibration_study import Calibrated, calibration_study, show_study
 from trtlab.lab.hints import hints_for
 from trtlab.lab.pictures3 import (
@@ -33,6 +36,7 @@ from trtlab.lab.pictures3 import (
     show_int8_speedup,
     view_tensor,
 )
+from trtlab.lab.probes import lab3_engine
 from trtlab.lab.session import verdict_on
 from trtlab.results import PairedComparison
 from trtlab.workloads import load_workload
@@ -47,7 +51,7 @@ def lost(verdict: Verdict) -> float:
     return verdict.max_points - verdict.points
 
 
-# Collectors
+# Probes
 
 
 def run_check(task: str, **names: Any) -> Verdict:
@@ -90,12 +94,12 @@ class Empty(Images):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four images for each of two splits."""
+    """A lab's folder for each of two splits, with four images in it to calibrate on."""
     workload = load_workload()
     root = tmp_path_factory.mktemp("images")
     for split in ("calibration", "validation"):
         images: Any = workload.dataset(split, size=4)
-        write_image_folder(images, workload.classes, root / split)
+        write_image_folder(images, workload.classes, root / split / "calibration_images")
     return root
 
 
@@ -104,16 +108,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [(Images, 0), (InBgr, 1), (WithLabel, 2), (Augmented, 1.5), (Empty, 2.5)],
 )
 def test_a_dataset_is_driven_over_a_fresh_folder(
-    dataset: type[Images], points: float, folders: Path
+    dataset: type[Images], points: float, folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {"CALIBRATION_FOLDER": folders / "calibration"}
-    verdict = run_check("3.1", CalibrationDataset=dataset, **names)
+    monkeypatch.chdir(folders / "calibration")
+    verdict = run_check("3.1", CalibrationDataset=dataset)
     assert lost(verdict) == points + 0.5, "four images are too few"
 
 
-def test_validation_images_are_found_out(folders: Path) -> None:
-    names = {"CALIBRATION_FOLDER": folders / "validation"}
-    verdict = run_check("3.1", CalibrationDataset=Images, **names)
+def test_validation_images_are_found_out(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folders / "validation")
+    verdict = run_check("3.1", CalibrationDataset=Images)
     assert lab3.VALIDATION_IMAGES in verdict.misconceptions
     assert "4 of them" in finding(verdict, "validation").measured
 
@@ -241,8 +245,8 @@ def tiny_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     onnx_path = export_tiny(tmp_path)
     batch = np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
-    with EntropyCalibrator([batch], 4, collect3_engine.CACHE) as calibrator:
-        build_engine(onnx_path, collect3_engine.ENGINE, tiny_spec("int8"), calibrator=calibrator)
+    with EntropyCalibrator([batch], 4, lab3_engine.CACHE) as calibrator:
+        build_engine(onnx_path, lab3_engine.ENGINE, tiny_spec("int8"), calibrator=calibrator)
     return onnx_path
 
 
@@ -271,37 +275,25 @@ def both_flags_and_a_profile(builder: Any, config: Any) -> None:
 
 
 def test_the_config_is_watched_without_a_build(tiny_lab: Path) -> None:
-    engine = Path(collect3_engine.ENGINE).read_bytes()
-    watched = collect3_engine._watch(builder_of(both_flags_and_a_profile), str(tiny_lab), None)
+    engine = Path(lab3_engine.ENGINE).read_bytes()
+    watched = lab3_engine._watch(builder_of(both_flags_and_a_profile), tiny_lab, None)
     assert watched == {"observed": True, "fp16": True, "calibration_batch": 4}
-    assert Path(collect3_engine.ENGINE).read_bytes() == engine
+    assert Path(lab3_engine.ENGINE).read_bytes() == engine
 
-    watched = collect3_engine._watch(builder_of(lambda builder, config: None), str(tiny_lab), None)
+    watched = lab3_engine._watch(builder_of(lambda builder, config: None), tiny_lab, None)
     assert watched == {"observed": True, "fp16": False, "calibration_batch": None}
 
-    watched = collect3_engine._watch(lambda *paths: None, str(tiny_lab), None)
+    watched = lab3_engine._watch(lambda *paths: None, tiny_lab, None)
     assert watched == {"observed": False}
 
 
-def test_the_cache_is_read_and_its_faults_are_told(tiny_lab: Path) -> None:
-    facts = collect3_engine._cache_facts()
-    ranges = CalibrationCache.read(collect3_engine.CACHE).ranges()
-    assert facts == {"cache_tensors": len(ranges), "input_range": ranges["input"]}
-
-    Path(collect3_engine.CACHE).write_bytes(b"TRT-8600-MinMaxCalibration\ninput: 3c000000\n")
-    assert "MinMaxCalibration" in collect3_engine._cache_facts()["cache_problem"]
-    Path(collect3_engine.CACHE).unlink()
-    assert "there is no" in collect3_engine._cache_facts()["cache_problem"]
-
-
-def test_a_missing_calibrator_and_an_unwritten_function_are_told_apart(tiny_lab: Path) -> None:
+def test_a_missing_calibrator_and_an_unwritten_function_are_told_apart() -> None:
     def unwritten(*arguments: Any) -> None:
         raise NotImplementedError
 
-    names = {"ONNX": str(tiny_lab)}
-    not_started = run_check("3.3", build_engine_int8=unwritten, **names)
+    not_started = run_check("3.3", build_engine_int8=unwritten)
     assert "`build_engine_int8` still raises" in not_started.findings[0].measured
-    written = run_check("3.3", build_engine_int8=builder_of(both_flags_and_a_profile), **names)
+    written = run_check("3.3", build_engine_int8=builder_of(both_flags_and_a_profile))
     assert "`calibrator` does not exist" in written.findings[0].measured
 
 
@@ -332,19 +324,19 @@ class Random(Dataset[torch.Tensor]):
 
 @pytest.fixture
 def view(tiny_lab: Path) -> TensorView:
-    return view_tensor(tiny_lab, collect3_engine.CACHE, first_images(Random(), 8))
+    return view_tensor(tiny_lab, lab3_engine.CACHE, first_images(Random(), 8))
 
 
 def test_a_tensor_is_viewed_with_the_range_of_the_cache(tiny_lab: Path, view: TensorView) -> None:
-    ranges = CalibrationCache.read(collect3_engine.CACHE).ranges()
+    ranges = CalibrationCache.read(lab3_engine.CACHE).ranges()
     assert view.calibrated == ranges[view.name]
     named = view_tensor(
-        tiny_lab, collect3_engine.CACHE, first_images(Random(), 8), "/relu1/Relu_output_0"
+        tiny_lab, lab3_engine.CACHE, first_images(Random(), 8), "/relu1/Relu_output_0"
     )
     assert named.name == "/relu1/Relu_output_0"
     assert named.histogram.counts.sum() == 5 * 4 * 8 * 8
     with pytest.raises(InputError, match=r"no tensor 'x'; it has /relu1"):
-        view_tensor(tiny_lab, collect3_engine.CACHE, first_images(Random(), 8), "x")
+        view_tensor(tiny_lab, lab3_engine.CACHE, first_images(Random(), 8), "x")
     with pytest.raises(CacheError, match="missing"):
         view_tensor(tiny_lab, "missing.cache", first_images(Random(), 8))
 

@@ -70,6 +70,7 @@ def good_engine(**changes: Any) -> Int8EngineEvidence:
         "cache_tensors": 58,
         "input_range": 2.6,
         "input_largest": 2.64,
+        "activation_ratio": 0.8,
         "images": 32,
         "logits_error": 0.03,
         "same_class": 32,
@@ -172,6 +173,8 @@ def test_two_buffers_and_a_filled_last_batch_are_fine() -> None:
         ({"input_range": 1.0}, 0.5, "calibrated-on-other-inputs"),
         ({"input_range": 255.0}, 0.5, "calibrated-on-other-inputs"),
         ({"input_range": None}, 0.5, None),
+        ({"activation_ratio": 0.1}, 0.5, "calibrated-on-other-inputs"),
+        ({"activation_ratio": 32.0}, 0.5, "calibrated-on-other-inputs"),
         ({"logits_error": 0.33}, 0.5, None),
         ({"logits_error": None}, 0.5, None),
     ],
@@ -182,6 +185,10 @@ def test_what_is_wrong_with_an_engine_costs_its_points(
     verdict = judge("3.3", good_engine(**changes))
     assert lost(verdict) == points
     assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+
+def test_a_cache_with_names_of_its_own_is_judged_by_the_input_alone() -> None:
+    assert lost(judge("3.3", good_engine(activation_ratio=None))) == 0
 
 
 def test_the_speedup_is_judged_by_its_interval() -> None:
@@ -220,5 +227,7 @@ def test_an_int8_engine_is_a_quarter_of_an_fp32_engine() -> None:
     assert lost(size(int8_bytes=48_500_000)) == 3
     assert lost(size(weight_bytes=51_000_000)) == 1
     assert lost(size(int8_bytes=None, problem="it does not load")) == 3
+    assert lost(size(int8_bytes=2_000_000)) == 3, "that is another network"
+    assert lost(size(weight_bytes=2_000_000)) == 3
     on_the_emulation = size(emulated=True)
     assert (on_the_emulation.state, on_the_emulation.points) == ("needs a GPU", 1)

@@ -1,13 +1,13 @@
-"""Lab 4: what the checks say of evidence, and what the probes see of good and bad classes."""
+"""Lab 4: what the checks say of evidence, and what a watch and the pictures see of a class."""
 
-import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from trtlab.backend import cuda, trt
-from trtlab.checks import lab4  # noqa: F401  registers the checks
 from trtlab.checks.diagnosis4 import cause_of
 from trtlab.checks.evidence import Attempt
 from trtlab.checks.evidence4 import (
@@ -22,9 +22,10 @@ from trtlab.checks.registry import judge
 from trtlab.errors import InferenceError
 from trtlab.feedback import html_card, text_card
 from trtlab.infer import TensorRTInference
-from trtlab.lab import collect4, pictures4
+from trtlab.lab import pictures4
+from trtlab.lab.bench import LocalBench
 from trtlab.lab.hints import hints_for
-from trtlab.lab.subjects import OTHER_PROFILE, fresh_images, other_subject
+from trtlab.lab.subjects import OTHER, fresh_images
 from trtlab.lab.trace import trace_call
 from trtlab.lab.watching import watch
 
@@ -51,7 +52,7 @@ def call(batch=8, **changes):
 
 def running(**changes):
     facts = {
-        "first": call(),
+        "course": (call(), call(3)),
         "other": call(4),
         "overwritten": False,
         "input_changed": False,
@@ -91,14 +92,15 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("changes", "lost", "misconception"),
         [
-            ({"first": call(difference=0.01)}, 1.5, None),
+            ({"course": (call(difference=0.01),)}, 1.5, None),
             (
-                {"first": call(difference=None, finite=False, waited=False)},
+                {"course": (call(difference=None, finite=False, waited=False),)},
                 1.5,
                 "missing-synchronise",
             ),
-            ({"first": call(shape=(8, 1000))}, 1.5, None),
-            ({"first": call(kind="a Tensor", shape=())}, 1.5, None),
+            ({"course": (call(shape=(8, 1000)),)}, 1.5, None),
+            ({"course": (call(kind="a Tensor", shape=()),)}, 1.5, None),
+            ({"course": (call(), call(3, difference=0.01))}, 1.5, None),
             ({"other": call(4, error="ValueError: x")}, 1.0, "hard-coded-engine"),
             ({"overwritten": True}, 0.5, "returned-buffer"),
             ({"returned_buffer": True}, 0.5, "returned-buffer"),
@@ -106,6 +108,7 @@ class TestChecks:
             ({"input_changed": True}, 0.5, None),
             ({"layouts": {"float64": "different"}}, 0.5, "wrong-dtype"),
             ({"layouts": {"transposed view": "different"}}, 0.5, "memory-order"),
+            ({"layouts": {}}, 0.5, None),
             ({"refused_enqueue": "returned"}, 0.5, "ignored-refusal"),
             ({"refused_enqueue": ""}, 0.5, None),
         ],
@@ -114,6 +117,12 @@ class TestChecks:
         verdict = judge("4.1", running(**changes))
         assert verdict.points == 4 - lost
         assert verdict.misconceptions == ((misconception,) if misconception else ())
+
+    def test_a_layout_explains_nothing_where_plain_arrays_go_wrong_too(self):
+        wrong = {"float64": "different", "transposed view": "different"}
+        verdict = judge("4.1", running(course=(call(difference=0.5),), layouts=wrong))
+        assert verdict.points == 2
+        assert verdict.misconceptions == ()
 
     @pytest.mark.parametrize(
         ("changes", "lost", "misconception"),
@@ -156,6 +165,7 @@ class TestChecks:
         [
             ({"kept_bytes": 500}, 0.5, "never-freed"),
             ({"kept_bytes": 99}, 0, None),
+            ({"taken_bytes": 0}, 0.5, None),
             ({"alive": ("IExecutionContext",)}, 0.5, "never-freed"),
             ({"second_close": "LogicError: freed"}, 0.25, "freed-twice"),
             ({"with_error": "AttributeError: __enter__"}, 0.25, None),
@@ -185,119 +195,31 @@ class TestChecks:
         assert cause_of(call(**changes)) == expected
 
     def test_cards_escape_what_a_student_wrote(self):
-        verdict = judge("4.1", running(first=call(error="ValueError: <script>")))
+        verdict = judge("4.1", running(course=(call(error="ValueError: <script>"),)))
         assert "<script>" not in html_card(verdict)
         assert "ValueError: <script>" in text_card(verdict)
 
 
+@dataclass(frozen=True)
+class Small:
+    """A small engine with two batches and what they should give."""
+
+    engine: Path
+    images: list[np.ndarray]
+    expected: list[np.ndarray]
+
+
 @pytest.fixture(scope="module")
-def subject():
-    return other_subject([4, 3], seed=1)
-
-
-class TestProbes:
-    """The library's own class has the interface of the student's, and must pass."""
-
-    def test_a_good_class_earns_everything(self, subject):
-        evidence = collect4.probe_running(TensorRTInference, subject, other_subject([4], seed=2))
-        assert points("4.1", evidence) == 4
-        changing = other_subject([2, 6, 3], seed=1)
-        evidence = collect4.probe_batches(TensorRTInference, changing, changing)
-        assert points("4.2", evidence) == 2
-        assert [outside.batch for outside in evidence.outside] == [7, 1]
-        assert points("4.3", collect4.probe_cleanup(TensorRTInference, subject)) == 1
-
-    def test_evidence_is_plain_data(self, subject):
-        evidence = collect4.probe_running(TensorRTInference, subject, subject)
-        json.dumps(evidence.model_dump(mode="json"), allow_nan=False)
-
-    def test_another_seed_is_another_engine(self):
-        one, two = (other_subject([3], seed=seed).cases[0] for seed in (1, 2))
-        assert one.images.shape != two.images.shape or one.expected.shape != two.expected.shape
-
-    def test_images_of_a_batch_give_logits_that_can_be_told_apart(self):
-        logits = other_subject([6], seed=1).cases[0].expected
-        gaps = [np.abs(a - b).max() for i, a in enumerate(logits) for b in logits[:i]]
-        assert min(gaps) > 1e-2 * np.abs(logits).max()
-
-    def test_a_class_that_is_not_there_or_not_written_says_so(self, subject):
-        class Unwritten:
-            def __init__(self, engine_path):
-                raise NotImplementedError
-
-        class HalfWritten:
-            def __init__(self, engine_path):
-                pass
-
-            def infer(self, images):
-                raise NotImplementedError
-
-        for student, what in (
-            (Unwritten, "TensorRTInference"),
-            (HalfWritten, "TensorRTInference.infer"),
-        ):
-            for evidence in (
-                collect4.probe_running(student, subject, subject),
-                collect4.probe_batches(student, subject, subject),
-            ):
-                assert (evidence.attempt.stage, evidence.attempt.what) == ("not started", what)
-
-    @pytest.mark.parametrize("found", [None, "no class", TensorRTInference])
-    def test_what_is_no_class_of_the_students_is_missing(self, found):
-        collectors = (
-            collect4.collect_running,
-            collect4.collect_batches,
-            collect4.collect_cleanup,
-        )
-        for collect in collectors:
-            assert collect({"TensorRTInference": found}).attempt.stage == "missing"
-
-    @pytest.mark.parametrize(
-        "result", [None, [[0.0]], "logits", np.array(["a"]), np.zeros((4, 1), int)]
-    )
-    def test_any_result_is_judged_and_none_breaks_the_check(self, subject, result):
-        class Odd(TensorRTInference):
-            def infer(self, x):
-                super().infer(x)
-                return result
-
-        evidence = collect4.probe_running(Odd, subject, subject)
-        assert points("4.1", evidence) <= 1.5
-
-    def test_a_leak_is_seen(self, subject):
-        class Leaky(TensorRTInference):
-            def close(self):
-                pass
-
-        evidence = collect4.probe_cleanup(Leaky, subject)
-        assert evidence.kept_bytes == evidence.taken_bytes > 0
-        assert evidence.alive == ("ICudaEngine", "IExecutionContext")
-        assert points("4.3", evidence) == 0.25
-
-    def test_a_class_without_with_is_told_so(self, subject):
-        class Bare:
-            def __init__(self, engine_path):
-                self.model = TensorRTInference(engine_path)
-                self.infer, self.close = self.model.infer, self.model.close
-
-        evidence = collect4.probe_cleanup(Bare, subject)
-        assert evidence.with_error
-        assert points("4.3", evidence) == 0.75
-
-    def test_what_the_probes_provoke_is_not_printed(self, subject, capfd):
-        class Plain(TensorRTInference):
-            """Its runtime has a logger that prints."""
-
-            def infer(self, x):
-                trt.Logger(trt.Logger.WARNING).log(trt.Logger.WARNING, "a warning")
-                return super().infer(x)
-
-        collect4.probe_batches(Plain, subject, subject)
-        assert capfd.readouterr() == ("", "")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("given")
+    OTHER.give(folder, 1, [4, 3])
+    images = OTHER.given_images(folder, 2)
+    expected = [OTHER.logits(1, batch, LocalBench()) for batch in images]
+    return Small(OTHER.engine(folder), images, expected)
 
 
 class TestWatch:
-    def test_everything_is_as_before_afterwards(self, subject):
+    def test_everything_is_as_before_afterwards(self, small):
         owners = (
             cuda,
             cuda.Stream,
@@ -317,10 +239,10 @@ class TestWatch:
             fail()
         assert [dict(vars(owner)) for owner in owners] == before
 
-    def test_the_steps_of_a_call_are_noted_in_order(self, subject):
-        with watch() as seen, TensorRTInference(subject.engine) as model:
+    def test_the_steps_of_a_call_are_noted_in_order(self, small):
+        with watch() as seen, TensorRTInference(small.engine) as model:
             made = len(seen.steps)
-            model.infer(subject.cases[0].images)
+            model.infer(small.images[0])
             kinds = [step.kind for step in seen.steps[made:]]
         assert kinds == ["set shape", "copy in", "enqueue", "copy out", "wait"]
         assert not seen.unfinished
@@ -335,11 +257,11 @@ class TestWatch:
             ):
                 cuda.memcpy_htod(allocation, np.zeros(5, np.float32))
 
-    def test_an_engine_that_would_write_past_its_buffer_is_stopped(self, subject):
+    def test_an_engine_that_would_write_past_its_buffer_is_stopped(self, small):
         with watch() as seen:
-            engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(subject.engine.read_bytes())
+            engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(small.engine.read_bytes())
             context, stream = engine.create_execution_context(), cuda.Stream()
-            images = subject.cases[0].images
+            images = small.images[0]
             device, output = cuda.mem_alloc(images.nbytes), cuda.mem_alloc(4)
             context.set_input_shape("pixels", images.shape)
             context.set_tensor_address("pixels", int(device))
@@ -355,23 +277,23 @@ class TestWatch:
             assert not seen.is_pinned(np.empty(8, np.float32))
             assert not seen.is_pinned([1.0])
 
-    def test_a_refused_enqueue_runs_nothing(self, subject):
-        with watch() as seen, TensorRTInference(subject.engine) as model:
+    def test_a_refused_enqueue_runs_nothing(self, small):
+        with watch() as seen, TensorRTInference(small.engine) as model:
             seen.refuse_enqueues = True
             with pytest.raises(InferenceError):
-                model.infer(subject.cases[0].images)
+                model.infer(small.images[0])
             seen.refuse_enqueues = False
             np.testing.assert_allclose(
-                model.infer(subject.cases[0].images),
-                subject.cases[0].expected,
+                model.infer(small.images[0]),
+                small.expected[0],
                 rtol=1e-3,
                 atol=1e-5,
             )
 
 
 class TestPictures:
-    def test_a_trace_puts_the_device_between_the_copies(self, subject):
-        trace = trace_call(TensorRTInference, subject.engine, subject.cases[0].images, calls=3)
+    def test_a_trace_puts_the_device_between_the_copies(self, small):
+        trace = trace_call(TensorRTInference, small.engine, small.images[0], calls=3)
         assert [span.what for span in trace.device] == ["copy in", "compute", "copy out"]
         ends = [span.end for span in trace.device]
         assert ends == sorted(ends)
@@ -381,31 +303,31 @@ class TestPictures:
         assert whole == pytest.approx(trace.total_ms)
         assert isinstance(pictures4.show_call(trace), Figure)
 
-    def test_buffers_show_their_size_and_the_part_in_use(self, subject):
-        images = subject.cases[1].images  # 3 of at most 6
-        figure = pictures4.show_buffers(TensorRTInference, subject.engine, images)
+    def test_buffers_show_their_size_and_the_part_in_use(self, small):
+        images = small.images[1]  # 3 of at most 6
+        figure = pictures4.show_buffers(TensorRTInference, small.engine, images)
         texts = [text.get_text() for text in figure.axes[0].texts]
         assert {"pixels", "scores"} <= set(texts)
         assert sum(text.startswith("pinned") and "uses 50%" in text for text in texts) == 2
-        mib = pictures4.input_buffer_mib(TensorRTInference, subject.engine)
-        assert mib == OTHER_PROFILE.max * images[0].nbytes / 2**20
+        mib = pictures4.input_buffer_mib(TensorRTInference, small.engine)
+        assert mib == OTHER.profile.max * images[0].nbytes / 2**20
 
-    def test_memory_comes_back_in_the_picture_of_two_lives(self, subject):
-        figure = pictures4.show_memory(TensorRTInference, subject.engine, subject.cases[0].images)
+    def test_memory_comes_back_in_the_picture_of_two_lives(self, small):
+        figure = pictures4.show_memory(TensorRTInference, small.engine, small.images[0])
         heights = [bar.get_height() for bar in figure.axes[0].patches]
         assert heights[0] == heights[3] == heights[6] == 0
         assert min(heights[1], heights[2], heights[4], heights[5]) > 0
 
     def test_answers_are_named_and_coloured(self):
-        images = fresh_images((2, 3, 8, 8), seed=0)
+        images = fresh_images((2, 3, 8, 8), np.random.default_rng(0))
         logits = np.array([[5.0, 0.0], [5.0, 0.0]], np.float32)
         figure = pictures4.show_answers(images, [0, 1], {"FP16": logits}, ["cat", "dog"])
         texts = [axes.texts[0] for axes in figure.axes]
         assert [text.get_text() for text in texts] == ["FP16: cat (99%)"] * 2
         assert texts[0].get_color() != texts[1].get_color()
 
-    def test_pinned_memory_is_not_timed_on_the_emulation(self, subject):
-        figure = pictures4.show_pinned(TensorRTInference, subject.engine, subject.cases[0].images)
+    def test_pinned_memory_is_not_timed_on_the_emulation(self, small):
+        figure = pictures4.show_pinned(TensorRTInference, small.engine, small.images[0])
         assert "Needs a GPU" in figure.axes[0].texts[0].get_text()
 
 

@@ -1,4 +1,4 @@
-"""Lab 5: its fake models, its checks on evidence of every kind, and its collectors on functions."""
+"""Lab 5: its fake models, its checks on evidence of every kind, and its probes on functions."""
 
 import time
 from collections.abc import Callable
@@ -22,13 +22,15 @@ from trtlab.checks.evidence5 import (
 )
 from trtlab.checks.registry import judge
 from trtlab.checks.verdict import State, Verdict
-from trtlab.lab import collect5
 from trtlab.lab.fake_model import (
     AsynchronousModel,
+    LocalDevice,
     LookupClassifier,
     StoppedError,
     numbered_loader,
 )
+from trtlab.lab.probes.lab5 import skewed_times
+from trtlab.lab.probes.lab5_accuracy import SQUARE, UNEVEN, known_answers
 from trtlab.lab.session import verdict_on
 from trtlab.stats import percentile, tango_interval
 
@@ -46,43 +48,51 @@ def test_a_call_returns_before_its_work_is_done_and_synchronize_waits_for_it() -
     model.synchronize()
     assert returned < 0.015
     assert time.perf_counter() - start >= 0.020
-    (call,) = model.calls
+    (call,) = model.device.calls
     assert call.waited
     assert not call.queued
     assert call.work_s >= 0.020
 
 
 def test_work_is_done_one_piece_after_the_other() -> None:
-    model = AsynchronousModel([5.0, 10.0], slow_first_ms=[20.0])
+    device = LocalDevice([5.0, 10.0], slow_first_ms=[20.0])
     for _ in range(3):
-        model()
-    assert [round(1e3 * call.work_s) for call in model.calls] == [20, 5, 10]
-    assert [call.queued for call in model.calls] == [False, True, True]
-    starts, ends = [c.started for c in model.calls], [c.done for c in model.calls]
+        device.call()
+    assert [round(1e3 * call.work_s) for call in device.calls] == [20, 5, 10]
+    assert [call.queued for call in device.calls] == [False, True, True]
+    starts, ends = [c.started for c in device.calls], [c.done for c in device.calls]
     assert starts[1:] == ends[:-1]
-    model.synchronize()
-    assert [call.waited for call in model.calls] == [False, False, True]
+    device.synchronize()
+    assert [call.waited for call in device.calls] == [False, False, True]
     assert time.perf_counter() >= ends[-1]
 
 
 def test_a_full_queue_makes_the_next_call_wait() -> None:
-    model = AsynchronousModel([10.0], depth=2)
+    device = LocalDevice([10.0], depth=2)
     start = time.perf_counter()
     for _ in range(3):
-        model()
+        device.call()
     assert time.perf_counter() - start >= 0.010
 
 
 def test_a_loop_without_end_is_stopped() -> None:
-    model = AsynchronousModel([1.0], depth=1, limit_s=0.05)
+    device = LocalDevice([1.0], depth=1, limit_s=0.05)
 
     def run() -> None:
         while True:
-            model()
+            device.call()
 
     with pytest.raises(StoppedError, match=r"0\.05 s"):
         run()
-    assert model.stopped
+    assert device.stopped
+
+
+def test_a_device_is_told_which_input_it_gets_and_of_how_many_images() -> None:
+    model, known = AsynchronousModel([0.1]), np.zeros((4, 3, 8, 8))
+    for inputs in (known, None, known, np.zeros((4, 3, 8, 8))):
+        model(inputs)
+    assert [call.token for call in model.device.calls] == [0, 1, 0, 2]
+    assert [call.images for call in model.device.calls] == [4, 0, 4, 4]
 
 
 def test_a_lookup_classifier_answers_by_number_and_wrongly_in_train_mode() -> None:
@@ -243,7 +253,8 @@ def test_an_accuracy_that_is_not_two_numbers_is_described(result: Any) -> None:
 
 def latency_evidence(scale: float = 1.0, **changes: Any) -> LatencyEvidence:
     """What a right function leaves behind, on a machine that is `scale` times as slow."""
-    work = [scale * ms for ms in [20.0] * 7 + collect5.skewed_times()]
+    times = skewed_times(110, np.random.default_rng(0))
+    work = [scale * ms for ms in [40.0] * 7 + times]
     calls = [TimedCall(work_ms=ms, waited=True, queued=False, given_input=True) for ms in work]
     timed = np.array(work[7:])
     reported = {
@@ -254,9 +265,22 @@ def latency_evidence(scale: float = 1.0, **changes: Any) -> LatencyEvidence:
         "p99_ms": np.percentile(timed, 99),
     }
     evidence = LatencyEvidence(
-        attempt=DONE, warmup=7, iterations=100, calls=tuple(calls), reported=reported
+        attempt=DONE, warmup=7, iterations=110, calls=tuple(calls), reported=reported
     )
     return evidence.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("count", range(101, 121))
+@pytest.mark.parametrize("percent", [95, 99])
+def test_the_usual_definitions_of_a_percentile_agree_though_there_is_an_outlier(
+    count: int, percent: int
+) -> None:
+    times = skewed_times(count, np.random.default_rng(count))
+    for found in (sorted(times), sorted([500.0, *times[1:]])):
+        methods: list[Any] = ["lower", "higher", "linear", "nearest"]
+        values = [np.percentile(found, percent, method=method) for method in methods]
+        assert values == pytest.approx([percentile(found, percent)] * 4)
+        assert np.percentile(times, percent) > 1.5 * times[-1]
 
 
 def lost(verdict: Verdict) -> dict[str, float]:
@@ -334,36 +358,33 @@ def test_throughput_is_judged_part_by_part(
     assert verdict.misconceptions == ((misconception,) if misconception else ())
 
 
-def test_the_known_answers_tell_right_accuracies_from_wrong_ones() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_the_known_answers_tell_right_accuracies_from_wrong_ones(seed: int) -> None:
     """Else a mistake would hide: the averages, limits and axes must all give other figures."""
-    logits, labels = collect5.known_answers(collect5.UNEVEN)
-    top1 = logits.argmax(axis=1) == labels
-    ends = np.cumsum(collect5.UNEVEN)
-    averaged = np.mean([part.mean() for part in np.split(top1[:29], ends[:3])])
-    candidates = [top1[:29].mean(), averaged, top1[: ends[3]].mean(), top1.mean()]
-    assert len({round(100 * float(value), 1) for value in candidates}) == 4
+    run = known_answers(seed)[UNEVEN]
+    ends, limit = np.cumsum(run.batch_sizes), run.num_samples
+    assert ends[2] < limit < ends[3]
+    top1 = np.argmax(run.logits, axis=1) == run.labels
+    averaged = np.mean([part.mean() for part in np.split(top1[:limit], ends[:3])])
+    for value in (averaged, top1[: ends[3]].mean(), top1.mean()):
+        assert abs(100 * (float(value) - top1[:limit].mean())) > 0.06
+    assert abs(100 * (averaged - top1[: ends[3]].mean())) > 0.06
 
 
-def scored(sizes: list[int], limit: int, reported: tuple[float, float] | None) -> ScoredRun:
-    logits, labels = collect5.known_answers(sizes)
-    return ScoredRun(
-        logits=logits.tolist(),
-        labels=labels,
-        batch_sizes=sizes,
-        num_samples=limit,
-        reported=reported,
-        problem="" if reported else "it raised ValueError: shapes",
-    )
+def scored(name: str, reported: tuple[float, float] | None) -> ScoredRun:
+    problem = "" if reported else "it raised ValueError: shapes"
+    return known_answers(0)[name].model_copy(update={"reported": reported, "problem": problem})
 
 
 def test_a_wrong_axis_is_named_though_uneven_batches_raise() -> None:
-    logits, labels = (np.array(part) for part in collect5.known_answers(collect5.SQUARE))
+    square = known_answers(0)[SQUARE]
+    logits, labels = np.array(square.logits), np.array(square.labels)
     parts = [slice(0, 10), slice(10, 20)]
     wrong = 100 * np.mean([(logits[p].argmax(axis=0) == labels[p]).mean() for p in parts])
     evidence = ScoreEvidence(
         attempt=DONE,
-        square=scored(collect5.SQUARE, 20, (float(wrong), 100.0)),
-        uneven=scored(collect5.UNEVEN, 29, None),
+        square=scored(SQUARE, (float(wrong), 100.0)),
+        uneven=scored(UNEVEN, None),
     )
     assert "wrong-axis" in judge("5.3", evidence).misconceptions
 

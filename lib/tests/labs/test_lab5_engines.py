@@ -1,5 +1,6 @@
 """Lab 5: its engines on fresh images, the results file, and its pictures."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from sample_results import sample_results
 from trtlab.backend import IS_EMULATED
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
 from trtlab.infer import TensorRTInference
-from trtlab.lab import evaluation
+from trtlab.lab import artifacts, evaluation, session
+from trtlab.lab.bench import LocalBench
 from trtlab.lab.fake_model import AsynchronousModel
 from trtlab.lab.hints import hints_for
 from trtlab.lab.pictures5 import (
@@ -126,27 +128,81 @@ def test_the_results_file_has_every_runner_under_the_names_that_lab_6_reads(
 
 
 @pytest.mark.usefixtures("small_course")
-def test_the_check_of_an_engine_needs_the_students_own_function(small_engine: Path) -> None:
-    names: dict[str, Any] = {"engines": {"fp16": small_engine}, "VALIDATION_IMAGES": IMAGES}
-    assert verdict_on("5.4", names).state == "not started"
-    names["evaluate_accuracy"] = not_written
-    assert verdict_on("5.4", names).state == "not started"
-    names["evaluate_accuracy"] = top_classes
-    verdict = verdict_on("5.4", names)
+def test_an_engine_on_a_bench_agrees_with_counting_image_by_image(
+    small_engine: Path, small_net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "BENCH_IMAGES", 16)
+    compared = evaluation.compare_with_pytorch(small_engine, LocalBench(), IMAGES, seed=3)
+    dataset = evaluation.load_workload().dataset("validation", IMAGES, 3)
+    gained = lost = 0
+    with TensorRTInference(small_engine) as engine, torch.inference_mode():
+        for index in range(IMAGES):
+            image, label = dataset[index]
+            theirs = int(small_net(image[None]).argmax()) == label
+            ours = int(engine(image[None].numpy()).argmax()) == label
+            gained, lost = gained + (ours and not theirs), lost + (theirs and not ours)
+    assert (compared.change.gained, compared.change.lost) == (gained, lost)
+    assert compared.change.images == IMAGES
+
+
+@pytest.mark.usefixtures("small_course")
+def test_pytorch_is_run_once_for_the_same_images(
+    small_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[list[str]] = []
+    count_hits = evaluation.count_hits
+
+    def counting(predicts: Any, loader: Any) -> Any:
+        runs.append(sorted(predicts))
+        return count_hits(predicts, loader)
+
+    monkeypatch.setattr(evaluation, "count_hits", counting)
+    for seed in (1, 1, 2):
+        evaluation.compare_with_pytorch(small_engine, LocalBench(), IMAGES, seed)
+    assert runs == [["engine", "pytorch-fp32"], ["engine"], ["engine", "pytorch-fp32"]]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of lab 5, current, in an empty course."""
+    folder = tmp_path / "05-benchmark"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(session, "IMAGES", IMAGES)
+    return folder
+
+
+@pytest.mark.usefixtures("small_course")
+def test_the_check_of_an_engine_needs_the_students_own_function(
+    lab: Path, small_engine: Path
+) -> None:
+    (lab.parent / "02-build").mkdir()
+    shutil.copy(small_engine, lab.parent / "02-build/resnet50_dynamic_fp16.engine")
+    assert verdict_on("5.4", {}).state == "not started"
+    assert verdict_on("5.4", {"evaluate_accuracy": not_written}).state == "not started"
+    verdict = verdict_on("5.4", {"evaluate_accuracy": top_classes})
     assert verdict.points == 6
     assert "your engine" in verdict.findings[0].criterion
 
 
 @pytest.mark.usefixtures("small_course")
-def test_a_missing_engine_is_reported_by_its_name(tmp_path: Path) -> None:
-    names = {
-        "engines": {"int8": tmp_path / "gone.engine"},
-        "evaluate_accuracy": top_classes,
-    }
-    verdict = verdict_on("5.5", names)
+def test_an_engine_that_is_not_one_is_reported_by_its_name(lab: Path) -> None:
+    (lab / "resnet50_int8.engine").write_bytes(b"half")
+    verdict = verdict_on("5.5", {"evaluate_accuracy": top_classes})
     assert verdict.points == 0
-    assert "gone.engine" in verdict.findings[0].measured
-    assert verdict_on("5.4", names).findings[0].measured.startswith("`engines`")
+    assert "resnet50_int8.engine" in verdict.findings[0].measured
+
+
+@pytest.mark.usefixtures("small_course")
+def test_without_an_engine_the_provided_one_is_measured(
+    lab: Path, small_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "provided", lambda name: small_engine)
+    (lab.parent / "03-calibrate").symlink_to(small_engine.parent)  # nor is a link one
+    (lab / "resnet50_int8.engine").symlink_to(small_engine)
+    verdict = verdict_on("5.5", {"evaluate_accuracy": top_classes})
+    assert verdict.points == 9
+    assert "the provided engine" in verdict.findings[0].criterion
 
 
 # Pictures and hints

@@ -89,10 +89,9 @@ class TestPrecheck:
         with pytest.raises(InputError, match=r'check\("2\.1"\)'):
             by_hand.precheck("2.1")
 
-    @pytest.mark.parametrize("task", ["1.3", "9.9"])
-    def test_tasks_without_one_say_so(self, task: str) -> None:
-        with pytest.raises(InputError, match=task):
-            by_hand.precheck(task)
+    def test_a_task_that_there_is_not_is_named(self) -> None:
+        with pytest.raises(InputError, match=r"9\.9"):
+            by_hand.precheck("9.9")
 
     def test_a_check_is_no_way_around(self) -> None:
         with pytest.raises(InputError, match="graded by hand"):

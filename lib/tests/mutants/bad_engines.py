@@ -1,9 +1,8 @@
-"""Engines as students build them by mistake; each call of a mutant's cell makes one.
+"""Engines as students build them by mistake; a mutant's cell makes one in the current folder.
 
 Small batches and few images: what is wrong with these engines shows in any size.
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +28,11 @@ def with_untrained_classifier() -> Path:
     rng = np.random.default_rng(0)
     fresh = rng.standard_normal(tuple(weight.dims), dtype=np.float32)
     weight.CopyFrom(numpy_helper.from_array(fresh, weight.name))
-    folder = Path(tempfile.mkdtemp())
-    onnx.save(model, folder / "untrained.onnx")
+    onnx.save(model, "untrained.onnx")
     spec = BuildSpec(precision=Precision.FP16, profiles=PROFILE)
-    build_engine(folder / "untrained.onnx", folder / "resnet50_dynamic_fp16.engine", spec)
-    return folder / "resnet50_dynamic_fp16.engine"
+    engine = Path("resnet50_dynamic_fp16.engine")
+    build_engine(Path("untrained.onnx"), engine, spec)
+    return engine
 
 
 def calibrated_on_pixels() -> Path:
@@ -50,7 +49,7 @@ def calibrated_on_darkness() -> Path:
 
 
 def _calibrated(images: NDArray[np.float32]) -> Path:
-    engine = Path(tempfile.mkdtemp()) / "resnet50_int8.engine"
+    engine = Path("resnet50_int8.engine")
     with EntropyCalibrator([images], BATCH) as calibrator:
         spec = BuildSpec(precision=Precision.INT8, profiles=PROFILE)
         build_engine(provided("resnet50_simplified.onnx"), engine, spec, calibrator=calibrator)

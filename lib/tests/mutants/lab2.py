@@ -115,6 +115,14 @@ MUTANTS = [
         {"2.1": 1},
     ),
     Mutant(
+        "parses the notebook's ONNX file in the dynamic build, whatever it is given",
+        "2.2",
+        "parser.parse(Path(onnx_path).read_bytes())",
+        "parser.parse(Path(ONNX).read_bytes())",
+        {"2.2": 1.5},
+        "path-ignored",
+    ),
+    Mutant(
         "ends the profile at batch 8",
         "2.2",
         "(32, 3, 224, 224),  # max",

@@ -256,10 +256,11 @@ MUTANTS = [
         "fp16-more-than-rounding",
     ),
     Mutant(
-        "names an FP16 engine that is not there",
+        "keeps the half of an FP16 engine",
         "5.4",
         '"fp16": artifact("resnet50_dynamic_fp16.engine")',
-        '"fp16": Path("resnet50_fp16_v2.engine")',
+        '"fp16": Path("resnet50_dynamic_fp16.engine").write_bytes(b"ptrt") '
+        'and artifact("resnet50_dynamic_fp16.engine")',
         {"5.4": 6},
     ),
     Mutant(

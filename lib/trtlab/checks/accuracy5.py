@@ -90,6 +90,21 @@ def _near(reported: float, true: float) -> bool:
     return abs(reported - true) <= TOLERANCE
 
 
+def tells_mistakes_apart(square: ScoredRun, uneven: ScoredRun) -> bool:
+    """Return whether right scores of two runs differ from those that the known mistakes give."""
+    even, odd = _Truth(square), _Truth(uneven)
+    confusable = [
+        (even.exact[1], even.bottom_five()),
+        (even.along_the_batch()[1], even.bottom_five()),
+        *zip(even.exact, even.along_the_batch(), strict=True),
+        *((odd.exact[0], score[0]) for score in odd.overshot()),
+    ]
+    for averaged in odd.averaged():
+        for right in (odd.exact, *odd.overshot()):
+            confusable += zip(averaged, right, strict=True)
+    return not any(_near(one, other) for one, other in confusable)
+
+
 @check("5.3")
 def scores(evidence: ScoreEvidence) -> list[Finding]:
     """Judge an accuracy function by what it reported of a classifier that is known."""

@@ -21,7 +21,7 @@ QUESTIONS = {
 FEWEST_WORDS = 25
 FEWEST_FIGURES = 5
 
-_HEADING = re.compile(r"^(?:#{1,6}\s*(?P<hashes>.+?)\s*#*|\*\*(?P<bold>[^*]+)\*\*:?)\s*$")
+MOST_DIGITS = 15  # of a figure: more than a float holds are none
 _NUMBER = re.compile(r"(?<![\w.,])[-+−]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -30,13 +30,21 @@ def answers(text: str) -> dict[str, str]:
     parts = dict.fromkeys(QUESTIONS, "")
     current: str | None = None
     for line in text.splitlines():
-        heading = _HEADING.match(line.strip())
-        if heading:
-            title = (heading["hashes"] or heading["bold"]).lower()
-            current = next((name for name in QUESTIONS if name.lower() in title), None)
+        title = _title(line.strip())
+        if title:
+            current = next((name for name in QUESTIONS if name.lower() in title.lower()), None)
         elif current is not None:
             parts[current] += line + "\n"
     return parts
+
+
+def _title(line: str) -> str:
+    """Return the text of a Markdown heading or of a line in bold; "" if a line is neither."""
+    if line.startswith("#"):
+        return line.strip("# \t")
+    bold = line.removesuffix(":")
+    inner = bold[2:-2]
+    return inner if bold == f"**{inner}**" and "*" not in inner else ""
 
 
 def words(text: str) -> int:
@@ -64,7 +72,7 @@ def own_figures(text: str, results: Results) -> list[str]:
 def _rounds_to(number: str, measured: list[float]) -> bool:
     plain = number.lstrip("+-−").replace(",", "")
     decimals = len(plain.partition(".")[2])
-    if len(plain.replace(".", "").lstrip("0")) < (2 if decimals else 3):
+    if not (2 if decimals else 3) <= len(plain.replace(".", "").lstrip("0")) <= MOST_DIGITS:
         return False
     half = 0.5 * 10**-decimals
     # A whole number such as 77,900 is taken as rounded to three digits.

@@ -58,30 +58,36 @@ class Agreement(_Facts):
     """How a graph's outputs compare with a reference on fresh inputs, by batch size.
 
     Attributes:
-        differences: largest absolute difference, where both ran.
-        failures: why there was nothing to compare.
+        differences: largest absolute difference, where there is one.
+        wrong: what is wrong with an output that cannot be compared: its shape, NaN, Inf.
+        failures: why nothing ran.
     """
 
     differences: dict[int, float] = {}
+    wrong: dict[int, str] = {}
     failures: dict[int, str] = {}
 
     @property
     def largest(self) -> float | None:
-        """Largest difference, or None if nothing ran."""
+        """Largest difference, or None if nothing was compared."""
         return max(self.differences.values(), default=None)
 
     @property
     def holds(self) -> bool:
         """Whether something ran, and all that ran agrees."""
-        return self.largest is not None and self.largest <= THRESHOLDS.onnx_tolerance
+        largest = self.largest
+        return largest is not None and not self.wrong and largest <= THRESHOLDS.onnx_tolerance
 
     def __str__(self) -> str:
+        if self.wrong:
+            return "; ".join(f"batch {batch}: {why}" for batch, why in self.wrong.items())
         if self.largest is None:
             return f"it did not run: {next(iter(self.failures.values()), 'no input was tried')}"
-        return f"{self.largest:.2g} at batch {', '.join(map(str, self.differences))}"
+        batches = ", ".join(map(str, self.differences))
+        return f"largest difference {self.largest:.2g} at batch {batches}"
 
 
-class Probe(_Facts):
+class ProbeFacts(_Facts):
     """What the student's function made of a small model or graph that it had not seen before.
 
     Attributes:
@@ -107,7 +113,7 @@ class ExportEvidence(Evidence):
 
     graph: GraphFacts = GraphFacts()
     agreement: Agreement = Agreement()
-    probe: Probe | None = None
+    probe: ProbeFacts | None = None
     asked_opset: int = 0
     asked_shape: tuple[int, ...] = ()
 
@@ -143,6 +149,6 @@ class SimplifyEvidence(Evidence):
     after: GraphFacts = GraphFacts()
     agreement: Agreement = Agreement()
     given: GraphFacts = GraphFacts()
-    probe: Probe | None = None
+    probe: ProbeFacts | None = None
     random: Refusal | None = None
     contradictory: Refusal | None = None

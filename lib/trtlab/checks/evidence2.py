@@ -1,6 +1,6 @@
 """What lab 2's checks judge: how the student's functions build, and the engines that they left.
 
-Plain data. The notebook's collector (trtlab.lab.collect2) fills it, and so does the grader.
+Plain data, filled by trtlab.lab.probes.lab2.
 """
 
 from typing import Literal
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.results import PairedComparison
+from trtlab.thresholds import THRESHOLDS
 
 
 class _Facts(BaseModel):
@@ -94,13 +95,24 @@ class RunFacts(_Facts):
     Attributes:
         batch: how many images.
         problem: why it did not run; "" if it did.
-        relative_error: largest difference from ONNX Runtime's FP32 logits, over the largest of
-            those; None if it did not run or a value is NaN or infinite.
+        relative_error: largest difference from the logits that are expected, in FP32, over the
+            largest of those; None if it did not run or a value is NaN or infinite.
     """
 
     batch: int
     problem: str = ""
     relative_error: float | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether it ran, and differs by no more than FP16's rounding explains."""
+        error = self.relative_error
+        return not self.problem and error is not None and error <= THRESHOLDS.fp16_logits_tolerance
+
+    def __str__(self) -> str:
+        if self.problem or self.relative_error is None:
+            return self.problem or "NaN or infinite values"
+        return f"they differ by {self.relative_error:.1e}"
 
 
 class EngineFacts(_Facts):
@@ -113,7 +125,7 @@ class EngineFacts(_Facts):
         returned: what the function's return value is in relation to the file.
         precisions: precision -> number of layers, "unknown" where the inspector tells names only.
         profile: the batches (min, opt, max) of profile 0; None if the engine does not load.
-        runs: one for each batch of the task.
+        runs: one for each batch that was asked for.
     """
 
     file: str
@@ -122,32 +134,56 @@ class EngineFacts(_Facts):
     returned: Literal["not called", "nothing", "no plan", "another plan", "the file"] = "not called"
     precisions: dict[str, int] = {}
     profile: tuple[int, int, int] | None = None
-    runs: list[RunFacts]
+    runs: list[RunFacts] = []
+
+    @property
+    def is_fp16(self) -> bool:
+        """Whether most layers run in FP16, and none in INT8."""
+        layers, fp16 = sum(self.precisions.values()), self.precisions.get("FP16", 0)
+        return fp16 > layers / 2 and "INT8" not in self.precisions
+
+    @property
+    def problem(self) -> str:
+        """Why it is no engine of the model that it should be of; "" if it is."""
+        if self.size is None:
+            return f"there is no {self.file}"
+        if self.load_error:
+            return self.load_error
+        if not self.runs:
+            return "it was not run"
+        return "; ".join(f"batch {run.batch}: {run}" for run in self.runs if not run.right)
 
 
 class Fp16EngineEvidence(Evidence):
-    """Task 2.1: the engine; the function on a small model, a broken one, and a failing build."""
+    """Task 2.1: the engine; the function on a small model, a broken one, and a failing build.
+
+    `other_engine` is what came of `other_model`, whose weights nobody had seen before.
+    """
 
     engine: EngineFacts
     other_model: Build
+    other_engine: EngineFacts
     unparsable: Build
     failed: Build
 
 
 class DynamicEngineEvidence(Evidence):
-    """Task 2.2: the engine, and the function on a small model."""
+    """Task 2.2: the engine; the function on a small model, and the engine that came of it."""
 
     engine: EngineFacts
     other_model: Build
+    other_engine: EngineFacts
 
 
 class SpeedFacts(_Facts):
-    """An engine's speed-up over PyTorch in strict FP32, host to host; None if not measured."""
+    """An engine's speed-up over PyTorch in strict FP32, host to host.
 
-    file: str
+    `problem` is why it could not be measured; `speedup` is None if it was not.
+    """
+
+    engine: EngineFacts
     batch: int
     problem: str = ""
-    is_fp16: bool = True
     speedup: PairedComparison | None = None
 
 
@@ -159,9 +195,8 @@ class SpeedEvidence(Evidence):
 
 
 class SizeEvidence(Evidence):
-    """Task 2.4: the bytes of the student's FP16 engine and of the same model's FP32 engine."""
+    """Task 2.4: the student's FP16 engine, and the bytes of the same model's FP32 engine."""
 
     emulated: bool
-    file: str
-    fp16_bytes: int | None
+    engine: EngineFacts
     fp32_bytes: int

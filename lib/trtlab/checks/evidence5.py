@@ -1,8 +1,13 @@
 """Evidence of lab 5: what the measuring functions reported, beside what was there to measure."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from trtlab.checks.evidence import Evidence
+
+Statistic = Literal["mean_ms", "median_ms", "std_ms", "p95_ms", "p99_ms"]
+"""The keys of what `benchmark_latency` returns."""
 
 
 class _Facts(BaseModel):
@@ -38,7 +43,7 @@ class LatencyEvidence(Evidence):
     warmup: int = 0
     iterations: int = 0
     calls: tuple[TimedCall, ...] = ()
-    reported: dict[str, float] = Field(default_factory=dict)
+    reported: dict[Statistic, float] = Field(default_factory=dict)
     complaint: str = ""
 
 

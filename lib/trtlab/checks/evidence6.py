@@ -6,11 +6,14 @@ hold no speed-ups, and a figure that was typed in shows on a second file only.
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.checks.notebooks import Definition
 from trtlab.results import Results
+
+MOST_TEXTS, MOST_VALUES = 1000, 10_000
+"""Of a figure; what goes beyond is no chart for people, and is not looked at."""
 
 
 class _Facts(BaseModel):
@@ -31,9 +34,9 @@ class ChartFacts(_Facts):
 
     attempt: Attempt
     returned: str = ""
-    labels: list[str] = []
-    texts: list[str] = []
-    values: list[float] = []
+    labels: list[str] = Field(default=[], max_length=MOST_TEXTS)
+    texts: list[str] = Field(default=[], max_length=MOST_TEXTS)
+    values: list[float] = Field(default=[], max_length=MOST_VALUES)
 
 
 class ReportCase(_Facts):

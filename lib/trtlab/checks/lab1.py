@@ -1,6 +1,6 @@
 """Lab 1: what an ONNX file must hold, and what simplifying it must not change.
 
-Tasks 1.1 and 1.2. The facts are read by trtlab.lab.collect1, or by the grader.
+Tasks 1.1 and 1.2. The facts are read by trtlab.lab.probes.lab1.
 """
 
 from trtlab.checks.evidence1 import (
@@ -150,7 +150,7 @@ def _same_as_pytorch(graph: GraphFacts, agreement: Agreement) -> Finding:
         "the outputs are PyTorch's",
         agreement.holds,
         0.5,
-        measured=f"largest difference {agreement}" if agreement.differences else str(agreement),
+        measured=agreement,
         required=f"at most {THRESHOLDS.onnx_tolerance:g} on fresh inputs",
         next_step="Export in eval mode, so that an image's answer depends on that image alone."
         if graph.training_nodes
@@ -271,7 +271,7 @@ def _unchanged(evidence: SimplifyEvidence) -> Finding:
         "it computes what it computed before",
         agreement.holds,
         0.5,
-        measured=f"largest difference {agreement}" if agreement.differences else str(agreement),
+        measured=agreement,
         required=f"at most {THRESHOLDS.onnx_tolerance:g} from {EXPORTED} on fresh inputs",
         next_step=f"Simplify the {EXPORTED} that is there now, and save the result again.",
     )

@@ -75,7 +75,7 @@ def fp16_engine(evidence: Fp16EngineEvidence) -> list[Finding]:
         _file(engine, other, 1),
         _precision(engine, 1),
         *_runs(engine, (1,)),
-        _follows_arguments(other, 0.5),
+        _follows_arguments(other, evidence.other_engine, 0.5),
         _workspace(other, 0.5),
         _stops_at_parse_error(evidence.unparsable, 0.5),
         _stops_at_failed_build(evidence.failed, 0.5),
@@ -88,7 +88,7 @@ def dynamic_engine(evidence: DynamicEngineEvidence) -> list[Finding]:
     engine = evidence.engine
     return [
         _file(engine, evidence.other_model, 0.5),
-        _profile(engine, 1.5),
+        _profile(evidence, 1.5),
         _precision(engine, 1),
         *_runs(engine, (0.5, 0.5, 1)),
     ]
@@ -105,13 +105,15 @@ def fp16_size(evidence: SizeEvidence) -> list[Finding]:
     """Judge how much smaller the FP16 engine is than one of the same model in FP32."""
     criterion, at_least = "FP32 engine / FP16 engine, in bytes", THRESHOLDS.fp16_size_ratio
     required = f"at least {at_least:g}x"
-    if evidence.fp16_bytes is None:
+    engine = evidence.engine
+    problem = engine.problem or ("some layers run in INT8" if "INT8" in engine.precisions else "")
+    if problem or not engine.size:
         return [
             expect(
                 criterion,
                 False,
                 3,
-                measured=f"there is no {evidence.file}",
+                measured=problem,
                 required=required,
                 next_step="Finish task 2.1 first.",
             )
@@ -119,8 +121,8 @@ def fp16_size(evidence: SizeEvidence) -> list[Finding]:
     if evidence.emulated:
         # A plan of the emulation holds other things than an engine of TensorRT.
         return [needs_gpu(criterion, 3, required=required)]
-    ratio = evidence.fp32_bytes / evidence.fp16_bytes
-    sizes = f"{evidence.fp32_bytes / 1e6:.1f} MB / {evidence.fp16_bytes / 1e6:.1f} MB"
+    ratio = evidence.fp32_bytes / engine.size
+    sizes = f"{evidence.fp32_bytes / 1e6:.1f} MB / {engine.size / 1e6:.1f} MB"
     return [
         expect(
             criterion,
@@ -152,7 +154,6 @@ def _file(engine: EngineFacts, build: Build, points: float) -> Finding:
 
 def _precision(engine: EngineFacts, points: float) -> Finding:
     """Judge the layers' precisions, as the inspector tells them."""
-    layers, fp16 = sum(engine.precisions.values()), engine.precisions.get("FP16", 0)
     listing = ", ".join(f"{count} {name}" for name, count in engine.precisions.items())
     unknown = "unknown" in engine.precisions
     likely, step = FP32_LABELLED, "Allow FP16 with a builder flag, and build again."
@@ -163,7 +164,7 @@ def _precision(engine: EngineFacts, points: float) -> Finding:
         step = "There is no engine to look into yet."
     return expect(
         "its layers run in FP16",
-        fp16 > layers / 2 and "INT8" not in engine.precisions,
+        engine.is_fp16,
         points,
         measured=f"layers: {listing}" if listing else "no usable engine",
         required="FP16 for most layers, by the engine inspector",
@@ -178,27 +179,24 @@ def _runs(engine: EngineFacts, points: tuple[float, ...]) -> list[Finding]:
 
 
 def _run(engine: EngineFacts, facts: RunFacts, points: float) -> Finding:
-    tolerance = THRESHOLDS.fp16_logits_tolerance
-    error, profile = facts.relative_error, engine.profile
+    profile = engine.profile
     outside = profile is not None and not profile[0] <= facts.batch <= profile[2]
     likely = None
     if outside:
         likely = PROFILE_STATIC if _is_static(engine) else PROFILE_TOO_SMALL
-    measured = facts.problem
-    if not measured:
-        measured = "NaN or infinite values" if error is None else f"they differ by {error:.1e}"
     return expect(
         f"right answers at batch {facts.batch}",
-        not facts.problem and error is not None and error <= tolerance,
+        facts.right,
         points,
-        measured=measured,
-        required=f"ONNX Runtime's logits, within {tolerance:g} of the largest",
+        measured=facts,
+        required="the course's model's logits, within "
+        f"{THRESHOLDS.fp16_logits_tolerance:g} of the largest",
         misconception=likely,
         next_step="Build with a profile that includes this batch."
         if outside
         else "Finish the engine file first."
         if profile is None
-        else "Is it built from the ONNX file that was passed?",
+        else "Is it built from the ONNX file that was passed, and is that one right (task 1.1)?",
     )
 
 
@@ -206,10 +204,14 @@ def _is_static(engine: EngineFacts) -> bool:
     return engine.profile is not None and engine.profile[0] == engine.profile[2]
 
 
-def _profile(engine: EngineFacts, points: float) -> Finding:
-    """Judge the dynamic engine's profile."""
+def _profile(evidence: DynamicEngineEvidence, points: float) -> Finding:
+    """Judge the profile of the engine, and of the one that the function made of a small model."""
+    engine, other = evidence.engine, evidence.other_engine
     wanted, found = THRESHOLDS.profile, engine.profile
+    measured, next_step = _batches(found), "Finish the engine file first."
     likely = None
+    if found is not None:
+        next_step = "set_shape takes the whole shape three times: min, opt, max."
     if found is not None and found != wanted:
         likely = (
             PROFILE_STATIC
@@ -220,32 +222,38 @@ def _profile(engine: EngineFacts, points: float) -> Finding:
             if found[1] != wanted[1]
             else None
         )
+    elif other.problem or other.profile != wanted:
+        measured += f"; of another model: {other.problem or _batches(other.profile)}"
+        if evidence.other_model.path_used is False:
+            likely, next_step = PATH_IGNORED, "Use the two parameters for every file that you open."
     return expect(
         "the profile's batches",
-        found == wanted,
+        found == other.profile == wanted and not other.problem,
         points,
-        measured="no usable engine" if found is None else "min {} / opt {} / max {}".format(*found),
-        required="min {} / opt {} / max {}".format(*wanted),
+        measured=measured,
+        required=_batches(wanted),
         misconception=likely,
-        next_step="Finish the engine file first."
-        if found is None
-        else "set_shape takes the whole shape three times: min, opt, max.",
+        next_step=next_step,
     )
 
 
-def _follows_arguments(build: Build, points: float) -> Finding:
-    if build.made_engine:
-        measured = "built, but not at `engine_path`"
-        if build.path_used:
-            measured = "it built another model, at another path"
-    else:
-        measured = build.attempt.error or "no engine of it"
+def _batches(profile: tuple[int, int, int] | None) -> str:
+    return "no usable engine" if profile is None else "min {} / opt {} / max {}".format(*profile)
+
+
+def _follows_arguments(build: Build, engine: EngineFacts, points: float) -> Finding:
+    """Judge the engine that was made of a model whose weights the function had not seen."""
     ignored = build.path_used is False
+    measured = engine.problem
+    if ignored:
+        measured = "it built another model, or at another path"
+    elif engine.size is None:
+        measured = build.attempt.error or "no engine of it"
     return expect(
         "it builds whatever ONNX file it is given",
-        build.made_engine and build.path_used is True,
+        not engine.problem,
         points,
-        measured=measured,
+        measured=measured or "the engine of a small model has that model's answers",
         required="an engine of `onnx_path` at `engine_path`",
         misconception=PATH_IGNORED if ignored else None,
         next_step="Use the two parameters for every file that you open."
@@ -319,19 +327,20 @@ def _outcome(build: Build) -> str:
 
 def _speedup(facts: SpeedFacts, emulated: bool, points: float) -> Finding:
     at_least = THRESHOLDS.fp16_speedup
-    criterion = f"speed-up at batch {facts.batch}, {facts.file}"
-    if facts.problem:
+    engine = facts.engine
+    criterion = f"speed-up at batch {facts.batch}, {engine.file}"
+    if engine.problem or facts.problem:
         return expect(
             criterion,
             False,
             points,
-            measured=facts.problem,
+            measured=engine.problem or facts.problem,
             required=f"at least {at_least:g}x",
             next_step="Finish tasks 2.1 and 2.2 first.",
         )
     if emulated or facts.speedup is None:
         return needs_gpu(criterion, points, required=f"at least {at_least:g}x PyTorch FP32")
-    if not facts.is_fp16:
+    if not engine.is_fp16:
         return expect(
             criterion,
             False,

@@ -32,7 +32,7 @@ from trtlab.thresholds import THRESHOLDS
 _REFUSED = {
     "raised": "an exception",
     "returned": "logits were returned all the same",
-    "": "no call got as far as the enqueue",
+    "": "no enqueue came so far",
 }
 
 
@@ -42,15 +42,15 @@ _REFUSED = {
 @check("4.1")
 def running(evidence: RunningEvidence) -> list[Finding]:
     """Judge single calls: right, on any engine, owned, for any array, and refusals noticed."""
-    assert evidence.first is not None
+    assert evidence.course
     assert evidence.other is not None
     return [
-        _agreement("logits of the course's engine", 1.5, [evidence.first]),
+        _agreement("logits of the course's engine", 1.5, evidence.course),
         _agreement(
             "logits of another engine",
             1.0,
             [evidence.other],
-            otherwise=HARD_CODED if _is_right(evidence.first) else None,
+            otherwise=HARD_CODED if all(map(_is_right, evidence.course)) else None,
         ),
         _ownership(evidence),
         _inputs(evidence),
@@ -58,10 +58,7 @@ def running(evidence: RunningEvidence) -> list[Finding]:
             "a refused enqueue is noticed",
             evidence.refused_enqueue == "raised",
             0.5,
-            measured={
-                "raised": "an exception",
-                "returned": "logits were returned all the same",
-            }.get(evidence.refused_enqueue, "no enqueue came so far"),
+            measured=_REFUSED[evidence.refused_enqueue],
             required="an exception, when TensorRT answers False",
             next_step="Look at what the enqueue returns, and raise with a message of your own."
             if evidence.refused_enqueue
@@ -98,8 +95,12 @@ def _inputs(evidence: RunningEvidence) -> Finding:
     wrong = [what for what, answer in evidence.layouts.items() if answer == "different"]
     problems = [f"other logits for the same values as {what}" for what in wrong]
     problems += ["the given array was changed"] * bool(evidence.input_changed)
-    if evidence.input_changed is None:
-        problems = ["no call came to its end"]
+    cause = WRONG_DTYPE if "float64" in wrong else MEMORY_ORDER if wrong else None
+    if not all(map(_is_right, evidence.course)):
+        cause = None  # what is wrong on plain arrays too has another one
+    came = evidence.input_changed is not None and bool(evidence.layouts)
+    if not came:
+        problems = ["no call came to its end with an array"]
     return expect(
         "inputs: converted or refused, never misread",
         not problems,
@@ -108,9 +109,9 @@ def _inputs(evidence: RunningEvidence) -> Finding:
         or ", ".join(f"{what}: {answer}" for what, answer in evidence.layouts.items()),
         required="the same logits or an exception, and the array unchanged",
         next_step="Let NumPy assign the values to your pinned buffer: it converts and reorders."
-        if evidence.input_changed is not None
-        else "First let a call run to its end.",
-        misconception=WRONG_DTYPE if "float64" in wrong else MEMORY_ORDER if wrong else None,
+        if came
+        else "First let a call return its logits.",
+        misconception=cause,
     )
 
 
@@ -214,6 +215,7 @@ def _copies(calls: Iterable[Call], came: bool) -> Finding:
 def cleanup(evidence: CleanupEvidence) -> list[Finding]:
     """Judge closing: memory given back, harmless when repeated, and done by `with`."""
     allowed = THRESHOLDS.leak_share * evidence.taken_bytes
+    used = evidence.taken_bytes > 0
     kept = evidence.kept_bytes > allowed
     problems = []
     if evidence.with_error:
@@ -232,13 +234,17 @@ def cleanup(evidence: CleanupEvidence) -> list[Finding]:
     return [
         expect(
             "close() gives the memory back",
-            not kept and not evidence.alive,
+            used and not kept and not evidence.alive,
             0.5,
             measured=f"{_mib(evidence.kept_bytes)} of {_mib(evidence.taken_bytes)} kept"
-            + (f", and the {' and '.join(evidence.alive)}" if evidence.alive else ""),
+            + (f", and the {' and '.join(evidence.alive)}" if evidence.alive else "")
+            if used
+            else "the object took no device memory, so that there is none to give back",
             required="no device memory, no context and no engine left",
-            next_step="Free every allocation, and let go of context and engine, the context first.",
-            misconception=NEVER_FREED,
+            next_step="Free every allocation, and let go of context and engine, the context first."
+            if used
+            else "First let the object allocate its buffers.",
+            misconception=NEVER_FREED if used else None,
         ),
         expect(
             "closing twice is harmless",

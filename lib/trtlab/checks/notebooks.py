@@ -1,7 +1,7 @@
 """What can be read in a notebook without running it: texts by grade id, functions, docstrings.
 
 For documentation, which a machine can only prepare for the person who grades it. Student code is
-parsed here, never executed.
+parsed here, never executed; links are not followed, and there is a limit to sizes and numbers.
 """
 
 import ast
@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from trtlab.errors import InputError
 
+MAX_NOTEBOOK_BYTES, LONGEST_ANSWER = 32 << 20, 100_000
+MOST_NOTEBOOKS = 40
+"""In the folders of a course, which has seven: students keep copies beside them."""
 PLACEHOLDER = "YOUR ANSWER HERE"  # what nbgrader leaves for the student to replace
 _MARK_SCHEME = re.compile(r"^[^\n]*BEGIN MARK SCHEME.*?END MARK SCHEME[^\n]*$", re.S | re.M)
 
@@ -42,15 +45,32 @@ def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook of any 4.x format.
 
     Raises:
-        InputError: if there is none, or it is damaged.
+        InputError: if there is no such file, or it is damaged or larger than MAX_NOTEBOOK_BYTES.
     """
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"There is no notebook {path}.")
+    if path.stat().st_size > MAX_NOTEBOOK_BYTES:
+        limit = f"{MAX_NOTEBOOK_BYTES >> 20} MiB"
+        raise InputError(f"{path} is larger than {limit}. Clear its outputs and save it again.")
     try:
-        return nbformat.read(path, as_version=4)
-    except FileNotFoundError as error:
-        raise InputError(f"There is no notebook {path}.") from error
+        notebook = nbformat.read(path, as_version=4)
     # nbformat lets through whatever its parts raise on files that are no notebooks.
     except Exception as error:
-        raise InputError(f"{path} is not a readable notebook ({error}). Save it again.") from error
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path} is not a readable notebook ({reason}). Save it again.") from error
+    if not _is_whole(notebook):
+        raise InputError(f"{path} is not a readable notebook (odd cells). Save it again.")
+    return notebook
+
+
+def _is_whole(notebook: NotebookNode) -> bool:
+    """Return whether a notebook has what is read here; nbformat reads more than is valid."""
+    cells = notebook.get("cells")
+    kinds = {"cell_type": str, "source": str, "metadata": dict}
+    return isinstance(cells, list) and all(
+        isinstance(cell, dict) and all(isinstance(cell.get(k), kind) for k, kind in kinds.items())
+        for cell in cells
+    )
 
 
 def notebook_with(folder: Path, grade_id: str) -> Path | None:
@@ -58,8 +78,8 @@ def notebook_with(folder: Path, grade_id: str) -> Path | None:
 
     Students rename files; nbgrader's ids stay.
     """
-    newest_first = sorted(folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in newest_first:
+    newest_first = sorted(folder.glob("*.ipynb"), key=lambda p: p.lstat().st_mtime, reverse=True)
+    for path in newest_first[:MOST_NOTEBOOKS]:
         try:
             cells = read_notebook(path).cells
         except InputError:
@@ -72,6 +92,8 @@ def notebook_with(folder: Path, grade_id: str) -> Path | None:
 def answer(path: Path, grade_id: str) -> str:
     """Return the text of a solution cell; "" if it is not there or not answered.
 
+    What goes beyond LONGEST_ANSWER characters is left out.
+
     The instructor's mark scheme, which a release has not, is no part of it.
 
     Raises:
@@ -79,7 +101,7 @@ def answer(path: Path, grade_id: str) -> str:
     """
     for cell in read_notebook(path).cells:
         if _nbgrader(cell).get("grade_id") == grade_id:
-            text = _MARK_SCHEME.sub("", cell.source).strip()
+            text = _MARK_SCHEME.sub("", cell.source[:LONGEST_ANSWER]).strip()
             return "" if text == PLACEHOLDER else text
     return ""
 
@@ -112,10 +134,12 @@ def course_definitions(folder: Path) -> list[Definition]:
 
     A damaged notebook is left out.
     """
-    here = folder.resolve()
-    paths = {path.resolve() for path in [*here.glob("*.ipynb"), *here.glob("../0[1-6]-*/*.ipynb")]}
+    here = folder.absolute()
+    paths = {*here.glob("*.ipynb"), *here.parent.glob("0[1-6]-*/*.ipynb")}
     found = []
-    for path in sorted(paths, key=lambda p: p.name):
+    for path in sorted(paths, key=lambda p: p.name)[:MOST_NOTEBOOKS]:
+        if path.parent.is_symlink():
+            continue
         try:
             found += definitions(path)
         except InputError:
@@ -124,13 +148,15 @@ def course_definitions(folder: Path) -> list[Definition]:
 
 
 def _nbgrader(cell: NotebookNode) -> dict[str, object]:
-    return dict(cell.metadata.get("nbgrader", {}))
+    about = cell.metadata.get("nbgrader")
+    return about if isinstance(about, dict) else {}
 
 
 def _top_level(source: str) -> Iterator[ast.stmt]:
     try:
         yield from ast.parse(TransformerManager().transform_cell(source)).body
-    except SyntaxError:  # a cell that does not compile defines nothing
+    # A cell that does not compile defines nothing, nor does one that is made to break the parser.
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
 
 

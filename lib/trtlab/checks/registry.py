@@ -6,9 +6,11 @@
     verdict = judge("2.2", evidence)
 
 A function is only called when the student's code ran to its end; what to say before that is the
-same for all tasks and said here.
+same for all tasks and said here. The checks of a lab register themselves when `trtlab.checks.labN`
+is imported, and looking a task up imports it.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -43,23 +45,30 @@ def check(task: str) -> Callable[[Check[E]], Check[E]]:
 
 def checked_tasks() -> list[str]:
     """Return the numbers of all tasks that a check grades; pre-checks of documentation do not."""
+    for lab in {task.lab for task in TASKS.values()}:
+        _import_checks_of(lab)
     return sorted(task for task in _CHECKS if TASKS[task].category != "documentation")
 
 
 def evidence_type(task: str) -> type[Evidence]:
-    """Return the type of evidence that a task's check reads."""
-    return _CHECKS[task].evidence
+    """Return the type of evidence that a task's check reads.
+
+    Raises:
+        KeyError: if there is no such task, or no check for it.
+    """
+    return _entry(task).evidence
 
 
 def judge(task: str, evidence: Evidence) -> Verdict:
     """Return the verdict on a task.
 
     Raises:
+        KeyError: if there is no such task, or no check for it.
         ValueError: if the findings do not add up to the task's points, which is a bug in a check.
     """
     about = TASKS[task]
     if evidence.attempt.stage == "done":
-        findings = tuple(_CHECKS[task].check(evidence))
+        findings = tuple(_entry(task).check(evidence))
     else:
         findings = (_unfinished(evidence.attempt, about.points),)
     verdict = Verdict(task=task, title=about.title, findings=findings)
@@ -68,6 +77,19 @@ def judge(task: str, evidence: Evidence) -> Verdict:
             f"check {task} gives {verdict.max_points} points, but the task is worth {about.points}"
         )
     return verdict
+
+
+def _entry(task: str) -> _Entry:
+    """Return what is registered for a task, whether or not anything has imported its lab."""
+    _import_checks_of(TASKS[task].lab)
+    if task not in _CHECKS:
+        raise KeyError(f"task {task} has no check; those that have one are {', '.join(_CHECKS)}")
+    return _CHECKS[task]
+
+
+def _import_checks_of(lab: int) -> None:
+    importlib.import_module(f"trtlab.checks.lab{lab}")
+    importlib.import_module("trtlab.checks.explanations")  # of several labs
 
 
 def _unfinished(attempt: Attempt, points: float) -> Finding:

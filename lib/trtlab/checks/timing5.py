@@ -6,10 +6,17 @@ machine; times of engines are not judged here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
-from trtlab.checks.evidence5 import LatencyEvidence, ThroughputEvidence, ThroughputRun, TimedCall
+from trtlab.checks.evidence5 import (
+    LatencyEvidence,
+    Statistic,
+    ThroughputEvidence,
+    ThroughputRun,
+    TimedCall,
+)
 from trtlab.checks.findings import expect
 from trtlab.checks.misconceptions5 import (
     BATCH_IGNORED,
@@ -31,8 +38,7 @@ from trtlab.checks.registry import check
 from trtlab.checks.verdict import Finding
 from trtlab.stats import percentile
 
-STATISTICS = ("mean_ms", "median_ms", "std_ms", "p95_ms", "p99_ms")
-"""The keys of what `benchmark_latency` returns."""
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 TOLERANCE_MS, TOLERANCE = 0.3, 0.08
 """A student's clock is read a little outside the model's own; Python may be interrupted between."""
 RATE_TOLERANCE = 0.2
@@ -49,7 +55,7 @@ class _Timed:
     """The calls that a function timed, and what it reported of them, in milliseconds."""
 
     calls: Sequence[TimedCall]
-    reported: dict[str, float]  # seconds already turned into milliseconds
+    reported: dict[Statistic, float]  # seconds already turned into milliseconds
     in_seconds: bool
     warm_up: int  # calls before the timed ones
     warm_up_counted: bool
@@ -74,9 +80,14 @@ def _timed(evidence: LatencyEvidence) -> _Timed:
     waited = sum(call.waited for call in calls) >= len(calls) / 2
     in_seconds = waited and any(_near(1e3 * mean, true) for true in means.values())
     scale = 1e3 if in_seconds else 1.0
-    # A first call that had to wait for the warm-up may lift the mean just as much.
+    # A first call that had to wait for the warm-up may lift the mean just as much, and so may time
+    # that every call spends on something else; that leaves the standard deviation as it is.
+    std = float(np.std([call.work_ms for call in calls]))
     counted = (
-        len(after) < len(calls) and not after[0].queued and _near(scale * mean, means[len(calls)])
+        len(after) < len(calls)
+        and not after[0].queued
+        and _near(scale * mean, means[len(calls)])
+        and _near(scale * evidence.reported["std_ms"], std)
     )
     part = calls if counted else after
     return _Timed(
@@ -206,7 +217,7 @@ def _centre(timed: _Timed) -> Finding:
 def _tail(timed: _Timed) -> Finding:
     times = timed.times
     ordered = np.sort(times)
-    said = {percent: timed.reported[f"p{percent}_ms"] for percent in (95, 99)}
+    said = {95: timed.reported["p95_ms"], 99: timed.reported["p99_ms"]}
     wrong = [percent for percent in said if not _is_percentile(said[percent], ordered, percent)]
     return expect(
         "p95 and p99",

@@ -13,7 +13,7 @@ app = typer.Typer(
     name="trtlab",
     cls=ErrorReportingGroup,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -25,21 +25,15 @@ def trtlab() -> None:
 
     A first walk through the pipeline, in order:
 
-    [bold]trtlab doctor[/bold]                what is installed, what is missing, how to get it
+    1. `trtlab doctor`: what is installed, what is missing, how to get it
+    2. `trtlab prepare`: the model's weights and a folder of sample images
+    3. `trtlab convert-to-onnx`: PyTorch to ONNX, simplified and verified
+    4. `trtlab convert-to-tensorrt`: ONNX to an engine in FP32, FP16 or INT8
+    5. `trtlab infer`: classify images with an engine
+    6. `trtlab benchmark`: latency, throughput and accuracy against PyTorch
+    7. `trtlab visualize`: figures and a report from the results
 
-    [bold]trtlab prepare[/bold]               the model's weights and a folder of sample images
-
-    [bold]trtlab convert-to-onnx[/bold]       PyTorch to ONNX, simplified and verified
-
-    [bold]trtlab convert-to-tensorrt[/bold]   ONNX to an engine: FP32, FP16 or INT8
-
-    [bold]trtlab infer[/bold]                 classify images with an engine
-
-    [bold]trtlab benchmark[/bold]             latency, throughput, accuracy against PyTorch
-
-    [bold]trtlab visualize[/bold]             figures and a report from the results
-
-    Or all of it at once: [bold]trtlab demo[/bold].
+    Or all of it at once: `trtlab demo`.
 
     Without an NVIDIA GPU everything runs on an emulation of TensorRT that says so wherever it
     reports a time. TRTLAB_BACKEND=tensorrt or =emulated overrides the choice.

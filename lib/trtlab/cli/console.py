@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from trtlab.errors import TrtLabError
@@ -40,6 +42,16 @@ class ErrorReportingGroup(TyperGroup):
 def print_json(value: Any) -> None:
     """Print `value` as JSON on stdout, for machines."""
     print(json.dumps(value, indent=2))
+
+
+def print_findings(findings: Sequence[Any]) -> None:
+    """Print a doctor's findings as a table: what, state, found and remedy of each."""
+    styles = {"ok": "green", "missing": "red", "optional": "yellow"}
+    table = Table("what", "state", "found", "how to get it", box=None, pad_edge=False)
+    for finding in findings:
+        state = Text(finding.state, style=styles[finding.state])
+        table.add_row(Text(finding.what), state, Text(finding.found), Text(finding.remedy))
+    out.print(table)
 
 
 def report_skipped(skipped: Sequence[tuple[Path, str]]) -> None:

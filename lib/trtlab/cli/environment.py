@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.table import Table
 
-from trtlab.cli.console import JsonFlag, WorkloadOption, out, print_json, say
-
-STYLES = {"ok": "green", "missing": "red", "optional": "yellow"}
+from trtlab.cli.console import JsonFlag, WorkloadOption, print_findings, print_json, say
 
 
 def doctor(json: JsonFlag = False) -> None:
@@ -23,13 +20,7 @@ def doctor(json: JsonFlag = False) -> None:
     if json:
         print_json([finding.model_dump() for finding in findings])
     else:
-        table = Table("what", "state", "found", "how to get it", box=None, pad_edge=False)
-        for finding in findings:
-            style = STYLES[finding.state]
-            table.add_row(
-                finding.what, f"[{style}]{finding.state}[/]", finding.found, finding.remedy
-            )
-        out.print(table)
+        print_findings(findings)
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)
 

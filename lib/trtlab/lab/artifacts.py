@@ -58,6 +58,27 @@ def artifact(name: str) -> Path:
     return path
 
 
+def find_artifact(name: str, folder: Path) -> tuple[Path, bool]:
+    """Return the path of a deliverable for whoever judges, and whether it is a provided one.
+
+    The file is looked for and not opened: it may be hostile, and links are not followed.
+
+    Args:
+        name: a key of MADE_IN.
+        folder: that of the lab that needs it; the other labs' folders are beside it.
+
+    Raises:
+        InputError: if there is no such deliverable.
+    """
+    _require_known(name)
+    here = folder.absolute()
+    for place in (here, here.parent / MADE_IN[name]):
+        path = place / name
+        if MADE_IN[name] and path.is_file() and not (path.is_symlink() or place.is_symlink()):
+            return path, False
+    return provided(name), True
+
+
 def provided(name: str) -> Path:
     """Return the path of a deliverable made by the reference library, making it the first time.
 

@@ -1,5 +1,6 @@
 """Calling a student's code: how far it got, whatever it raises."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,3 +25,12 @@ def attempt(what: str, run: Callable[[], Any]) -> tuple[Attempt, Any]:
 def missing(what: str) -> Attempt:
     """Return the attempt for a name that the notebook has not defined."""
     return Attempt(stage="missing", what=what)
+
+
+def number_in(value: Any) -> float | None:
+    """Return a finite number that a student's code made as a float; None for everything else."""
+    if isinstance(value, (bool, str)):
+        return None
+    # NumPy's numbers and PyTorch's tensors of one value too
+    _, number = attempt("float", lambda: float(value))
+    return number if number is not None and math.isfinite(number) else None

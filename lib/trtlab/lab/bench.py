@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trtlab.checks.evidence1 import GraphFacts
-from trtlab.errors import ModelError
 from trtlab.infer import TensorRTInference
 from trtlab.inspect import EngineReport, inspect_engine
 from trtlab.lab.onnx_facts import graph_facts, onnx_runner
@@ -59,10 +58,7 @@ class LocalBench:
 
     def run_onnx(self, path: Path, images: NDArray[np.float32]) -> Logits:
         """See Bench."""
-        try:
-            return onnx_runner(path)(images)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise ModelError(" ".join(str(error).split())) from error
+        return onnx_runner(path)(images)
 
     def speedup(self, engine: Path, batch: int) -> PairedComparison | None:
         """See Bench."""

@@ -38,7 +38,7 @@ def precheck(task: str) -> None:
     """Show what can be checked of a task that is graded by hand.
 
     Args:
-        task: "6.1" or "6.2".
+        task: "6.1", for example.
 
     Raises:
         InputError: if there is no such task, or nothing of it can be checked by machine.

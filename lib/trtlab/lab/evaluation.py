@@ -1,17 +1,22 @@
 """Engines against PyTorch FP32 on fresh validation images, and results.json for lab 6.
 
-An engine is classified once: what each image became is kept, by the content of the engine file, so
-that pictures, checks and the results file all speak of the same images without running them again.
+For a notebook's pictures and results file an engine is classified once: what each image became is
+kept, by the content of the engine file. Whoever judges runs it on a bench, on images of its own.
 """
 
 import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from trtlab.accuracy import Hits, accuracy_change, accuracy_stats, count_hits
+import numpy as np
+from numpy.typing import NDArray
+
+from trtlab.accuracy import Hits, Predict, accuracy_change, accuracy_stats, count_hits
 from trtlab.benchmark import Runner, benchmark_runners
 from trtlab.infer import TensorRTInference
+from trtlab.lab.bench import Bench
 from trtlab.pipeline import torch_runners
 from trtlab.results import (
     AccuracyChange,
@@ -26,10 +31,56 @@ from trtlab.workloads import Workload, load_workload
 
 BASELINE = "pytorch-fp32"
 FRESH_SEED = 5005
-"""Of the images; the notebooks' own loaders use seed 0. The grader has a seed of its own."""
+"""Of the images that a notebook shows; its loaders use seed 0, and whoever judges a secret one."""
 LARGEST_BATCH = 32
+BENCH_IMAGES = 128
+"""How many images go to a bench at once."""
 
-_known: dict[tuple[str, str, str, int], Hits] = {}
+_known: dict[tuple[str, str, str, int, int], Hits] = {}
+"""(workload, model, runner's name or content of the engine, images, seed) -> hits."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An engine and PyTorch FP32 on the same images, and how much better the engine is."""
+
+    baseline: AccuracyStats
+    engine: AccuracyStats
+    change: AccuracyChange
+
+
+def compare_with_pytorch(engine: Path, bench: Bench, images: int, seed: int) -> Compared:
+    """Compare an engine file, which may be hostile, with PyTorch on validation images of a seed.
+
+    The bench sees images only. PyTorch runs here, and once for each number of images and seed.
+
+    Raises:
+        TrtLabError: if the engine cannot run the images, or gives no finite logits.
+    """
+    workload = load_workload()
+    profiles = bench.inspect(engine).profiles
+    most = max((shapes.max[0] for shapes in profiles if shapes.max), default=LARGEST_BATCH)
+    batch = min(max(most, 1), LARGEST_BATCH)
+
+    def predict(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(bench.run_engine(engine, pictures, batch), np.float32)
+
+    baseline_key = (workload.name, workload.arch, BASELINE, images, seed)
+    loader = workload.loader("validation", images, seed, BENCH_IMAGES)
+    with ExitStack() as stack:
+        predicts: dict[str, Predict] = {"engine": predict}
+        if baseline_key not in _known:
+            runner = torch_runners(workload.load_model())[BASELINE]
+            predicts[BASELINE] = stack.enter_context(runner.open())
+        hits = count_hits(predicts, loader)
+    if BASELINE in hits:
+        _known[baseline_key] = hits[BASELINE]
+    baseline = _known[baseline_key]
+    return Compared(
+        baseline=accuracy_stats(baseline),
+        engine=accuracy_stats(hits["engine"]),
+        change=accuracy_change(baseline, hits["engine"]),
+    )
 
 
 def fresh_accuracy(
@@ -118,7 +169,8 @@ def _fresh_hits(
         for precision, path in engines.items()
     }
     keys = {
-        name: (workload.name, workload.arch, contents.get(name, name), images) for name in runners
+        name: (workload.name, workload.arch, contents.get(name, name), images, FRESH_SEED)
+        for name in runners
     }
     missing = {name: runner for name, runner in runners.items() if keys[name] not in _known}
     if missing:

@@ -63,11 +63,33 @@ def read_array(path: Path, max_bytes: int = MAX_ARRAY_BYTES) -> NDArray[Any]:
     data = read_bytes(path, max_bytes)
     try:
         array = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # a made-up header can raise nearly anything
         raise ExchangeError(f"{path.name} is not an array of numbers: {error}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise ExchangeError(f"{path.name} is not an array of numbers")
     return array
+
+
+def read_float32(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Read an array of which dtype and shape are known.
+
+    Raises:
+        ExchangeError: as `read_array`, and if it is not float32 of that shape.
+    """
+    array = read_array(path)
+    if array.dtype != np.float32 or array.shape != shape:
+        raise ExchangeError(
+            f"{path.name} is {array.dtype} {array.shape}, and should be float32 {shape}"
+        )
+    return array
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is a regular file at a path: not a folder, a pipe, or a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -81,10 +103,11 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ExchangeError(f"{path.name} cannot be read: {error.strerror}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)  # before `open`, which raises for a folder
+        raise ExchangeError(f"{path.name} is not a regular file")
     with open(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ExchangeError(f"{path.name} is not a regular file")
         if status.st_size > max_bytes:
             raise ExchangeError(
                 f"{path.name} has {status.st_size:,} bytes, and may have {max_bytes:,}"

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ class StoppedError(RuntimeError):
 
 @dataclass
 class Call:
-    """One call of an AsynchronousModel; times in seconds of time.perf_counter.
+    """One call that a device was given; times in seconds of time.perf_counter.
 
     Attributes:
-        inputs: what was passed; kept, so that no later object can have its identity.
+        token: says which input it got: a number for each object that was passed.
+        images: the input's first dimension; 0 where it has no batch of images.
         entered: when the call was made.
         started: when its work began: at once, or after the work before it.
         done: when its work ends.
@@ -33,7 +34,8 @@ class Call:
         queued: whether other work was still under way when it was made.
     """
 
-    inputs: Any
+    token: int
+    images: int
     entered: float
     started: float
     done: float
@@ -46,12 +48,18 @@ class Call:
         return self.done - self.started
 
 
-class AsynchronousModel:
-    """A callable that returns at once; its work takes a known time, and synchronize() waits for it.
+class Device(Protocol):
+    """What a model works on: in this process (LocalDevice) or beyond a socket (RemoteDevice)."""
 
-        model = AsynchronousModel([2.0])
-        model(images)        # returns after microseconds
-        model.synchronize()  # returns 2 ms after the call
+    def call(self, token: int = 0, images: int = 0) -> None:
+        """Put one call's work into the queue; raises StoppedError where that goes on too long."""
+
+    def synchronize(self) -> None:
+        """Return when all work is done."""
+
+
+class LocalDevice:
+    """A queue of work of known duration, and the clock that times it.
 
     Like a GPU's stream it does one piece of work after the other, and like a launch queue it holds
     only so many: one call more waits until there is room. Time is the machine's own. A sleep that
@@ -73,12 +81,12 @@ class AsynchronousModel:
     ) -> None:
         self.calls: list[Call] = []
         self.synchronized_at: list[float] = []
+        self.stopped = False
         self._work_ms, self._slow_first_ms = list(work_ms), list(slow_first_ms)
         self._depth, self._limit_s = depth, limit_s
-        self.stopped = False
 
-    def __call__(self, inputs: Any = None) -> None:
-        """Put one call's work into the queue."""
+    def call(self, token: int = 0, images: int = 0) -> None:
+        """See Device."""
         entered = time.perf_counter()
         self._stop_if_late(entered)
         if len(self.calls) >= self._depth:
@@ -86,12 +94,11 @@ class AsynchronousModel:
             entered = time.perf_counter()
         free = self.calls[-1].done if self.calls else entered
         started = max(entered, free)
-        self.calls.append(
-            Call(inputs, entered, started, started + self._next_s(), queued=free > entered)
-        )
+        done = started + self._next_s()
+        self.calls.append(Call(token, images, entered, started, done, queued=free > entered))
 
     def synchronize(self) -> None:
-        """Return when all work is done."""
+        """See Device."""
         if self.calls:
             last = self.calls[-1]
             _sleep_until(last.done)
@@ -118,6 +125,47 @@ def _sleep_until(moment: float) -> None:
     remaining = moment - time.perf_counter()
     if remaining > 0:
         time.sleep(remaining)
+
+
+class DeviceModel:
+    """A callable that returns at once; its work takes time on a device.
+
+    Args:
+        device: that does the work.
+        inputs: objects that have the first tokens, from 0.
+    """
+
+    def __init__(self, device: Device, inputs: Sequence[Any] = ()) -> None:
+        self.device = device
+        # They are kept, so that no later object can have the identity of one.
+        self._inputs = {id(known): (token, known) for token, known in enumerate(inputs)}
+
+    def __call__(self, inputs: Any = None) -> None:
+        """Put one call's work into the device's queue."""
+        token, _ = self._inputs.setdefault(id(inputs), (len(self._inputs), inputs))
+        shape = tuple(getattr(inputs, "shape", ()))
+        self.device.call(token, int(shape[0]) if len(shape) == 4 else 0)
+
+    def synchronize(self) -> None:
+        """Return when all work is done."""
+        self.device.synchronize()
+
+
+class AsynchronousModel(DeviceModel):
+    """A DeviceModel whose device is in this process.
+
+        model = AsynchronousModel([2.0])
+        model(images)        # returns after microseconds
+        model.synchronize()  # returns 2 ms after the call
+
+    Args:
+        work_ms: as of LocalDevice.
+    """
+
+    device: LocalDevice
+
+    def __init__(self, work_ms: Sequence[float]) -> None:
+        super().__init__(LocalDevice(work_ms))
 
 
 class LookupClassifier(nn.Module):

@@ -5,6 +5,7 @@ Runs none of a student's code; the files are data.
 
 import copy
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trtlab.checks.evidence1 import Agreement, GraphFacts
-from trtlab.errors import ModelError
+from trtlab.errors import ModelError, TrtLabError
 from trtlab.export import load_onnx
 
 BATCHES = (1, 2, 3)
+LARGEST_BATCH = 64
+"""A file whose batch is fixed above this is not run at it: what it says may be any number."""
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -31,6 +34,11 @@ def graph_facts(path: str | Path) -> GraphFacts:
         model = load_onnx(path)
     except ModelError as error:
         return GraphFacts(problem=str(error).replace("\n", " "))
+    return facts_of(model)
+
+
+def facts_of(model: onnx.ModelProto) -> GraphFacts:
+    """Return what is in a valid ONNX model."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return GraphFacts(
         opset=next((entry.version for entry in model.opset_import if entry.domain == ""), 0),
@@ -38,42 +46,48 @@ def graph_facts(path: str | Path) -> GraphFacts:
         outputs={value.name: _dimensions(value) for value in model.graph.output},
         ops=dict(Counter(node.op_type for node in model.graph.node)),
         training_nodes=sum(map(_acts_as_in_training, model.graph.node)),
-        weights=sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer),
+        weights=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
     )
 
 
 def compare(
-    reference: Runner, path: str | Path, shape: Sequence[int], rng: np.random.Generator
+    reference: Runner,
+    run: Runner,
+    facts: GraphFacts,
+    shape: Sequence[int],
+    rng: np.random.Generator,
 ) -> Agreement:
-    """Compare an ONNX file, run by ONNX Runtime on the CPU, with a reference on random inputs.
+    """Compare the outputs of an ONNX file with those of a reference, on random inputs.
 
     Args:
-        reference: maps (N, *shape) float32 to the expected outputs; may raise where a batch does
-            not fit, and nothing is compared then.
-        path: an ONNX file; where it cannot be read, nothing is compared.
+        reference: maps (N, *shape) float32 to the expected outputs; it may raise a TrtLabError
+            where a batch does not fit, and nothing is compared then.
+        run: does the same with the file.
+        facts: of the file; where it cannot be read, nothing is compared.
         shape: of one sample, without the batch.
         rng: where the inputs are drawn from, standard normal.
     """
-    facts = graph_facts(path)
     if facts.problem:
         return Agreement(failures={BATCHES[0]: facts.problem})
-    fixed = {size for size in facts.batches[:1] if isinstance(size, int)}
-    differences, failures = {}, {}
-    run = onnx_runner(path)
+    fixed = {
+        size for size in facts.batches[:1] if isinstance(size, int) and 0 < size <= LARGEST_BATCH
+    }
+    differences, wrong, failures = {}, {}, {}
     for batch in sorted({*BATCHES, *fixed}):
         images = rng.standard_normal((batch, *shape), np.float32)  # (N, C, H, W)
         try:
             expected, found = reference(images), run(images)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            failures[batch] = " ".join(str(error).split())
+        except TrtLabError as error:
+            failures[batch] = str(error)
             continue
-        if found.shape != expected.shape:
-            failures[batch] = f"the output is {found.shape}, expected {expected.shape}"
-        elif not np.isfinite(found).all():
-            failures[batch] = "the output holds NaN or Inf"
+        if found.shape != expected.shape or not expected.size:
+            wrong[batch] = f"the output is {found.shape}, expected {expected.shape}"
+        elif not (np.isfinite(found).all() and np.isfinite(expected).all()):
+            wrong[batch] = "the output holds NaN or Inf"
         else:
-            differences[batch] = float(np.abs(found - expected).max())
-    return Agreement(differences=differences, failures=failures)
+            apart = found.astype(np.float64) - expected.astype(np.float64)
+            differences[batch] = float(np.abs(apart).max())
+    return Agreement(differences=differences, wrong=wrong, failures=failures)
 
 
 def torch_runner(model: nn.Module) -> Runner:
@@ -87,17 +101,33 @@ def torch_runner(model: nn.Module) -> Runner:
     return run
 
 
-def onnx_runner(path: str | Path) -> Runner:
-    """Return a function that runs an ONNX file of one input and one output on the CPU."""
+def onnx_runner(model: str | Path | onnx.ModelProto) -> Runner:
+    """Return a function that runs an ONNX graph of one input on the CPU: images to first output.
+
+    Args:
+        model: the path of an ONNX file, or what is in one.
+
+    The function raises a ModelError if the model is invalid, does not run, or returns no numbers.
+    """
 
     @functools.cache
     def session() -> Any:  # made at the first call, so that a file that cannot run fails there
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: what goes wrong is raised, stderr stays clean
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Given the path, ONNX Runtime would itself read external data from wherever the file says.
+        graph = model if isinstance(model, onnx.ModelProto) else load_onnx(model)
+        return onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return session().run(None, {session().get_inputs()[0].name: images})[0]
+        try:
+            found = session().run(None, {session().get_inputs()[0].name: images})[0]
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ModelError(" ".join(str(error).split())) from error
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
+            raise ModelError("the first output is no array of numbers")
+        return found
 
     return run
 

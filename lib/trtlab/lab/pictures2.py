@@ -3,6 +3,7 @@
 All of it is read off the student's own function and engines. The roofline is pictures2_roofline's.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from trtlab.errors import EngineError
 from trtlab.export import load_onnx
 from trtlab.inspect import EngineReport, inspect_engine
 from trtlab.lab.predictions import read_predictions, show_predictions
-from trtlab.lab.recording import BuildFunction, call_build
+from trtlab.lab.recording import BuildFunction, call_build, small_model
 from trtlab.plot_style import INK, MUTED, STYLE, say
 from trtlab.results import PairedComparison
 
@@ -49,7 +50,7 @@ def show_build(function: BuildFunction | None = None) -> Figure:
         function: takes (onnx_path, engine_path); None draws the steps alone.
     """
     name = getattr(function, "__name__", "your function")
-    build = call_build(function, name) if function is not None else None
+    build = _call(function, name) if function is not None else None
     done = _done(build) if build else {}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11.5, 2.2), layout="constrained", facecolor="white")
@@ -74,6 +75,12 @@ _STEPS = {
     "file": ("the plan on disk", "bytes, for this\nGPU and this\nTensorRT"),
 }
 """Step -> what it is for, and which class and method do it."""
+
+
+def _call(function: BuildFunction, name: str) -> Build:
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_model().SerializeToString()
+        return call_build(function, name, model, Path(folder) / "small.engine")
 
 
 def _done(build: Build) -> dict[str, str]:

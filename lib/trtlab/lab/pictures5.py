@@ -124,22 +124,23 @@ def _look(name: str) -> Look:
 
 def timeline_figure(model: AsynchronousModel) -> Figure:
     """Draw when the calls of an asynchronous model returned, and when their work was done."""
-    zero = model.calls[0].entered
+    device = model.device
+    zero = device.calls[0].entered
     with _canvas("When a call returns, and when its work is done", 9, 1.9, times=False) as figure:
         axes = figure.add_subplot()
-        for number, call in enumerate(model.calls, 1):
+        for number, call in enumerate(device.calls, 1):
             started = 1e3 * (call.started - zero)
             axes.plot(1e3 * (call.entered - zero), 1, "|", color=WARM_UP_COLOUR, markersize=24)
             axes.barh(
                 0, 1e3 * call.work_s, left=started, height=0.5, color="#76B900", edgecolor="white"
             )
             axes.text(started + 500 * call.work_s, 0, f"call {number}", ha="center", va="center")
-        for moment in model.synchronized_at:
+        for moment in device.synchronized_at:
             axes.axvline(1e3 * (moment - zero), color=INK, linestyle="--", linewidth=1)
             axes.text(1e3 * (moment - zero), 1, " synchronize() returns", va="center")
-        returned = 1e3 * (model.calls[-1].entered - zero)
-        axes.text(returned, 1, f"   {len(model.calls)} calls have returned", va="center")
-        last = max([*model.synchronized_at, *(call.done for call in model.calls)]) - zero
+        returned = 1e3 * (device.calls[-1].entered - zero)
+        axes.text(returned, 1, f"   {len(device.calls)} calls have returned", va="center")
+        last = max([*device.synchronized_at, *(call.done for call in device.calls)]) - zero
         axes.set_xlim(-0.01 * 1e3 * last, 1.35e3 * last)
         axes.set_yticks([0, 1], ["device: works", "host: calls"])
         axes.set_ylim(-0.5, 1.5)

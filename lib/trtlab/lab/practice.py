@@ -13,7 +13,7 @@ from trtlab.checks.evidence import Attempt
 from trtlab.checks.findings import expect
 from trtlab.checks.verdict import Finding, Verdict
 from trtlab.feedback import Card
-from trtlab.lab.session import attempt
+from trtlab.lab.attempts import attempt
 
 IMAGE_SHAPE = (3, 224, 224)
 BATCHES = (1, 8, 32)

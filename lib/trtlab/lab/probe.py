@@ -11,6 +11,7 @@ the sandbox with the student's code; seed, expected values, stopwatch and thresh
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -73,6 +74,14 @@ class Probe(ABC, Generic[O]):
     def give(self, given: Path, seed: int) -> None:
         """Write the inputs into the empty folder `given`: arrays and JSON, from the seed alone."""
 
+    def attend(self, given: Path, seed: int) -> AbstractContextManager[None]:
+        """Return what whoever judges holds open while `run` is under way in the student's kernel.
+
+        For a stopwatch that must not be in the student's process. What it notes is in `given` once
+        it is left.
+        """
+        return nullcontext()
+
     @abstractmethod
     def run(self, names: Names, given: Path, made: Path) -> O:
         """Call the student's code; write arrays and other files into the empty folder `made`.
@@ -113,14 +122,15 @@ def probe_of(task: str) -> Probe[Any]:
         raise InputError(f"There is no task {task!r}; the tasks are {', '.join(TASKS)}.")
     # Each lab's probes register themselves when they are imported.
     importlib.import_module(f"trtlab.lab.probes.lab{TASKS[task].lab}")
+    importlib.import_module("trtlab.lab.probes.texts")  # of several labs
     if task not in _PROBES:
         raise InputError(f"Nothing of task {task} can be checked by machine.")
     return _PROBES[task]
 
 
-def run_probe(task: str, names: Names, folder: Path) -> None:
-    """Run a probe in this process, on the inputs in `folder`/given, into `folder`/made."""
-    given, made = folder / "given", folder / "made"
+def run_probe(task: str, names: Names, given: Path, made: Path) -> None:
+    """Run a probe in this process: the step that calls the student's code. `made` is made."""
+    made.mkdir(exist_ok=True)
     write_model(made / OBSERVED, probe_of(task).run(names, given, made))
 
 

@@ -1,13 +1,11 @@
 """Watching a student's build function: what it asks of TensorRT's builder, and how it ends.
 
-`call_build` runs the function in a temporary folder, on a model of the check's own, with the
+`call_build` runs the function in a scratch folder, on a model of the check's own, with the
 builder's methods wrapped so that they note what they are asked. Judging is trtlab.checks.lab2's.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,19 +16,23 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtlab.backend import compat, trt
 from trtlab.checks.evidence2 import Asked, Build, RequestedShapes
-from trtlab.lab.session import attempt
+from trtlab.lab.attempts import attempt
+from trtlab.lab.exchange import is_regular
+from trtlab.lab.quiet import quiet
+from trtlab.lab.scratch import scratch_folder
 
 BuildFunction = Callable[[str, str], Any]
 _FLAGS = ("FP16", "INT8", "TF32", "OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS")
 
 
-def small_model(*, parsable: bool = True) -> onnx.ModelProto:
+def small_model(seed: int = 0, *, parsable: bool = True) -> onnx.ModelProto:
     """Return a network with the course's input, (N, 3, 224, 224), that builds in no time.
 
     Args:
+        seed: of its weights.
         parsable: else its activation is an operator that no TensorRT knows.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     shapes = {"conv.weight": (8, 3, 8, 8), "fc.weight": (10, 8), "fc.bias": (10,)}
     weights = [
         numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name)
@@ -58,26 +60,22 @@ def small_model(*, parsable: bool = True) -> onnx.ModelProto:
 
 
 def call_build(
-    function: BuildFunction, name: str, *, parsable: bool = True, fail: bool = False
+    function: BuildFunction, name: str, model: bytes, engine_path: Path, *, fail: bool = False
 ) -> Build:
     """Call `function(onnx_path, engine_path)` and tell what it asked for and how it ended.
 
     Args:
         function: the student's.
         name: what it is called.
-        parsable: whether the ONNX file is one that TensorRT can parse.
+        model: what is in the ONNX file that it gets.
+        engine_path: where it is told to write, in a folder that exists.
         fail: whether the builder returns None, as it does when a build fails.
     """
-    with (
-        _temporary_folder() as folder,
-        _recording(folder / "small.onnx", fail) as recorder,
-        _silence(),
-    ):
-        onnx.save(small_model(parsable=parsable), recorder.onnx_path)
-        engine_path = folder / "engines" / "small.engine"
-        engine_path.parent.mkdir()
+    engine_path = engine_path.absolute()
+    with scratch_folder() as folder, _recording(folder / "small.onnx", fail) as recorder, quiet():
+        recorder.onnx_path.write_bytes(model)
         ran, returned = attempt(name, lambda: function(str(recorder.onnx_path), str(engine_path)))
-        written = engine_path.stat().st_size if engine_path.is_file() else None
+    written = engine_path.lstat().st_size if is_regular(engine_path) else None
     used = recorder.given_model
     if used and recorder.made_engine:
         used = written is not None
@@ -89,36 +87,6 @@ def call_build(
         file_size=written,
         path_used=used,
     )
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Make a folder and work in it, so that a function that ignores its paths does no harm."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)
-        try:
-            yield Path(name)
-        finally:
-            os.chdir(before)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Drop what is printed: the errors are provoked, and would only worry the reader.
-
-    TensorRT prints from C++, past sys.stdout, so the file descriptors are redirected as well.
-    """
-    with ExitStack() as stack:
-        nowhere = stack.enter_context(open(os.devnull, "w"))
-        stack.enter_context(redirect_stdout(nowhere))
-        stack.enter_context(redirect_stderr(nowhere))
-        for descriptor in (1, 2):
-            kept = os.dup(descriptor)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, descriptor)
-            os.dup2(nowhere.fileno(), descriptor)
-        yield
 
 
 class _Recorder:

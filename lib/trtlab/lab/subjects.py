@@ -1,118 +1,136 @@
 """The engines that lab 4 runs a student's class on, with fresh images and what they should give.
 
-The course's engine, and a small one of other tensor names, image size, classes and profile, so that
-a class made for one engine shows. Running the class is collect4.py's.
+`COURSE` is the course's dynamic FP16 engine, always the provided one: what the class is worth must
+not hang on an engine that its author has built. `OTHER` is a small engine of other tensor names,
+image size, classes and profile, so that a class made for one engine shows. Engines and images are
+written by trusted code, which also knows the logits; running the class is probes/lab4.py's.
 """
 
-import atexit
-import functools
-import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
-from IPython.utils.capture import capture_output
 from numpy.typing import NDArray
 from torch import nn
 
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
-from trtlab.engines import load_engine
 from trtlab.export import export_onnx
-from trtlab.infer import TensorRTInference
-from trtlab.lab.artifacts import artifact, provided
-from trtlab.tensors import tensor_specs
+from trtlab.lab.artifacts import provided
+from trtlab.lab.bench import Bench
+from trtlab.lab.exchange import read_array, write_array
 from trtlab.thresholds import THRESHOLDS
+from trtlab.workloads import load_workload
 
 COURSE_ENGINE = "resnet50_dynamic_fp16.engine"
-OTHER_PROFILE = ShapeProfile(min=2, opt=4, max=6)
+
+Images = NDArray[np.float32]  # (N, C, H, W)
+Logits = NDArray[np.float32]  # (N, classes)
 
 
 @dataclass(frozen=True)
-class Case:
-    """One batch and the logits that it should give."""
+class Subject(ABC):
+    """An engine to run a class on.
 
-    images: NDArray[np.float32]  # (N, C, H, W)
-    expected: NDArray[np.float32]  # (N, classes)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An engine to run a class on, the batches its profile takes, and cases for it."""
-
-    engine: Path
-    smallest: int
-    largest: int
-    cases: tuple[Case, ...]
-
-    def images(self, batch: int, seed: int) -> NDArray[np.float32]:
-        """Return fresh images of this engine's size, (batch, C, H, W)."""
-        return fresh_images((batch, *self.cases[0].images.shape[1:]), seed)
-
-
-def fresh_images(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
-    """Return noise whose contrast and brightness differ from image to image: so do the logits."""
-    rng = np.random.default_rng(seed)
-    one_each = (shape[0],) + (1,) * (len(shape) - 1)  # (N, 1, 1, 1)
-    contrast, brightness = rng.uniform(0.2, 2.0, one_each), rng.uniform(-1.0, 1.0, one_each)
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    return (noise * contrast + brightness).astype(np.float32)
-
-
-def course_subject(batches: Iterable[int], seed: int | None = None) -> Subject:
-    """Return the dynamic FP16 engine, yours if it has the course's profile, with fresh cases."""
-    seed = secrets.randbits(32) if seed is None else seed
-    smallest, _, largest = THRESHOLDS.profile
-    engine = _course_engine()
-    with TensorRTInference(engine) as reference:
-        shape = next(iter(reference.inputs.values())).shape[1:]
-        cases = tuple(
-            Case(images, reference.infer(images))
-            for images in (fresh_images((n, *shape), seed + n) for n in batches)
-        )
-    return Subject(engine, smallest, largest, cases)
-
-
-def _course_engine() -> Path:
-    with capture_output():  # the notebook has said already whose engine it is
-        path = artifact(COURSE_ENGINE).resolve()
-    inputs, _ = tensor_specs(load_engine(path))
-    batches = tuple(shape[0] for shape in next(iter(inputs.values())).profiles[0])
-    return path if batches == THRESHOLDS.profile else provided(COURSE_ENGINE)
-
-
-def other_subject(batches: Iterable[int], seed: int | None = None) -> Subject:
-    """Return a small FP32 engine, with cases whose oracle is ONNX Runtime.
-
-    Weights, image size and classes come from the seed; the engine is built once per seed.
+    Attributes:
+        name: of its files in the folder `given`.
+        profile: the batches that it takes.
     """
-    seed = _session_seed() if seed is None else seed
-    onnx_path, engine, shape = _build_other(seed)
-    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
-    cases = []
-    for batch in batches:
-        images = fresh_images((batch, *shape), seed + batch)
-        cases.append(Case(images, session.run(None, {"pixels": images})[0]))
-    return Subject(engine, OTHER_PROFILE.min, OTHER_PROFILE.max, tuple(cases))
+
+    name: str
+    profile: ShapeProfile
+
+    def give(self, given: Path, seed: int, batches: Sequence[int]) -> None:
+        """Write the engine and fresh images, a file for each of `batches`, into `given`."""
+        self._write_engine(self.engine(given), seed)
+        for index, images in enumerate(self.images(seed, batches)):
+            write_array(self._images_file(given, index), images)
+
+    def engine(self, given: Path) -> Path:
+        """Return the path of the engine that `give` has written."""
+        return given / f"{self.name}.engine"
+
+    def given_images(self, given: Path, count: int) -> list[Images]:
+        """Return the first `count` batches that `give` has written."""
+        return [read_array(self._images_file(given, index)) for index in range(count)]
+
+    def images(self, seed: int, batches: Sequence[int]) -> list[Images]:
+        """Return the batches that `give` writes, the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        shape = self._image_shape(seed)
+        return [fresh_images((batch, *shape), rng) for batch in batches]
+
+    @abstractmethod
+    def logits(self, seed: int, images: Images, bench: Bench) -> Logits:
+        """Return what the engine should give for one batch."""
+
+    def _images_file(self, given: Path, index: int) -> Path:
+        return given / f"{self.name}-{index}.npy"
+
+    @abstractmethod
+    def _image_shape(self, seed: int) -> tuple[int, ...]:
+        """Return (C, H, W)."""
+
+    @abstractmethod
+    def _write_engine(self, path: Path, seed: int) -> None: ...
 
 
-@functools.cache
-def _session_seed() -> int:
-    return secrets.randbits(32)
+class _Course(Subject):
+    """The provided engine; what it should give is what it gives on the bench."""
+
+    def logits(self, seed: int, images: Images, bench: Bench) -> Logits:
+        return bench.run_engine(provided(COURSE_ENGINE), images, len(images))
+
+    def _image_shape(self, seed: int) -> tuple[int, ...]:
+        return load_workload().input_shape
+
+    def _write_engine(self, path: Path, seed: int) -> None:
+        shutil.copyfile(provided(COURSE_ENGINE), path)
 
 
-@functools.cache
-def _build_other(seed: int) -> tuple[Path, Path, tuple[int, int, int]]:
-    """Build it; return the paths of its ONNX file and its engine, and the shape of an image."""
-    folder = Path(tempfile.mkdtemp(prefix="trtlab-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    rng = np.random.default_rng(seed)
+class _Other(Subject):
+    """An FP32 engine whose weights, image size and classes come from the seed.
+
+    What it should give comes from PyTorch on the CPU.
+    """
+
+    def logits(self, seed: int, images: Images, bench: Bench) -> Logits:
+        model, _ = _other_model(seed)
+        with torch.inference_mode():
+            return model(torch.from_numpy(images)).numpy()
+
+    def _image_shape(self, seed: int) -> tuple[int, ...]:
+        return _other_model(seed)[1]
+
+    def _write_engine(self, path: Path, seed: int) -> None:
+        model, shape = _other_model(seed)
+        spec = BuildSpec(
+            precision=Precision.FP32,
+            profiles=(self.profile,),
+            workspace_mib=64,
+            optimization_level=0,  # nobody waits for a fast engine here
+        )
+        with tempfile.TemporaryDirectory(prefix="trtlab-") as name:
+            onnx_path = export_onnx(
+                model,
+                Path(name) / "other.onnx",
+                input_shape=shape,
+                input_name="pixels",
+                output_name="scores",
+            )
+            engine = Path(name) / "other.engine"
+            build_engine(onnx_path, engine, spec)
+            shutil.copyfile(engine, path)  # without its sidecar, which nobody needs here
+
+
+def _other_model(seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Return the small model in eval mode, and the shape of its images."""
+    rng = np.random.default_rng([seed, 1])  # not the images' own
     height, width, classes = rng.integers([16, 24, 3], [24, 32, 9]).tolist()
-    shape = (1, height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
@@ -121,15 +139,18 @@ def _build_other(seed: int) -> tuple[Path, Path, tuple[int, int, int]]:
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(4, classes),
-        ).eval()
-    onnx_path = export_onnx(
-        model, folder / "other.onnx", input_shape=shape, input_name="pixels", output_name="scores"
-    )
-    spec = BuildSpec(
-        precision=Precision.FP32,
-        profiles=(OTHER_PROFILE,),
-        workspace_mib=64,
-        optimization_level=0,  # nobody waits for a fast engine here
-    )
-    build_engine(onnx_path, folder / "other.engine", spec)
-    return onnx_path, folder / "other.engine", shape
+        )
+    return model.eval(), (1, height, width)
+
+
+def fresh_images(shape: tuple[int, ...], rng: np.random.Generator) -> Images:
+    """Return noise whose contrast and brightness differ from image to image: so do the logits."""
+    one_each = (shape[0],) + (1,) * (len(shape) - 1)  # (N, 1, 1, 1)
+    contrast, brightness = rng.uniform(0.2, 2.0, one_each), rng.uniform(-1.0, 1.0, one_each)
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    return (noise * contrast + brightness).astype(np.float32)
+
+
+_smallest, _usual, _largest = THRESHOLDS.profile
+COURSE = _Course("course", ShapeProfile(min=_smallest, opt=_usual, max=_largest))
+OTHER = _Other("other", ShapeProfile(min=2, opt=4, max=6))

@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
 from typing import Any, Literal
 from unittest import mock
 
@@ -17,6 +19,7 @@ import numpy as np
 
 from trtlab.backend import cuda, trt
 from trtlab.errors import InferenceError
+from trtlab.lab.attempts import attempt
 
 Kind = Literal["allocate", "set shape", "copy in", "copy out", "enqueue", "wait"]
 Function = Callable[..., Any]
@@ -290,7 +293,6 @@ def watch() -> Iterator[Watch]:
 def discard(*models: Any) -> None:
     """Close what was made, whatever it can do, and leave nothing queued on the device."""
     for model in models:
-        with suppress(Exception):
-            model.close()
+        attempt("close", partial(methodcaller("close"), model))
     with suppress(cuda.Error):
         cuda.Context.synchronize()
