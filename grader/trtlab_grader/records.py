@@ -93,3 +93,25 @@ class LabRecord(_Record):
     def points(self) -> float:
         """Points that the checks gave."""
         return sum(task.verdict.points for task in self.tasks.values() if task.verdict)
+
+    @property
+    def waiting_for_gpu(self) -> list[str]:
+        """Tasks that are not judged in full without a GPU, in the order of the lab."""
+        return [number for number, task in self.tasks.items() if task.status == "needs a GPU"]
+
+    def completed_by(self, later: "LabRecord") -> "LabRecord":
+        """Return this record with the tasks that a later run, of the same submission, judged."""
+        if later.key != self.key:
+            raise ValueError("the two records are not of the same submission")
+        flag = Flag(
+            kind="note",
+            code="graded-in-two-runs",
+            text=f"{', '.join(later.tasks)} were judged later, on a machine with a GPU.",
+        )
+        return later.model_copy(
+            update={
+                "tasks": self.tasks | later.tasks,
+                "flags": [*later.flags, flag],
+                "seconds": round(self.seconds + later.seconds, 2),
+            }
+        )

@@ -208,7 +208,7 @@ class TestArtifacts:
             return make
 
         monkeypatch.setattr(artifacts, "_MAKERS", {name: maker(name) for name in artifacts.MADE_IN})
-        monkeypatch.setattr(artifacts, "_provided_folder", lambda: tmp_path / "provided")
+        monkeypatch.setattr(artifacts, "provided_folder", lambda: tmp_path / "provided")
         return made
 
     def test_every_deliverable_can_be_provided(self) -> None:

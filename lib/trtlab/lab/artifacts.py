@@ -27,6 +27,8 @@ from trtlab.workloads import Workload, load_workload
 
 CALIBRATION_IMAGES = 96
 CALIBRATION_BATCH = 32
+TIMING_CACHE = "timing.cache"
+"""Kernels that the builds of provided engines have timed, in their folder."""
 MADE_IN = {
     "resnet50_simplified.onnx": "01-export",
     "resnet50_fp16.engine": "02-build",
@@ -88,7 +90,7 @@ def provided(name: str) -> Path:
         InputError: if there is no such deliverable.
     """
     _require_known(name)
-    folder = _provided_folder()
+    folder = provided_folder()
     path = folder / name
     if not path.is_file():
         _MAKERS[name](folder)
@@ -129,7 +131,8 @@ def _usable(path: Path) -> bool:
     return True
 
 
-def _provided_folder() -> Path:
+def provided_folder() -> Path:
+    """Return where provided deliverables of this machine's TensorRT and GPU are kept."""
     gpu = (current_gpu()[0] or "cpu").replace(" ", "-")
     workload = load_workload()
     # Other weights make another model, though everything else is the same.
@@ -149,7 +152,7 @@ def _engine_maker(name: str, precision: Precision) -> Callable[[Path], None]:
             provided("resnet50_simplified.onnx"),
             folder / name,
             BuildSpec(precision=precision, profiles=(ShapeProfile(min=1, opt=8, max=32),)),
-            timing_cache=folder / "timing.cache",
+            timing_cache=folder / TIMING_CACHE,
         )
 
     return make
@@ -164,7 +167,7 @@ def _make_int8(folder: Path) -> None:
             folder / "resnet50_int8.engine",
             BuildSpec(precision=Precision.INT8, profiles=(ShapeProfile(min=1, opt=8, max=32),)),
             calibrator=calibrator,
-            timing_cache=folder / "timing.cache",
+            timing_cache=folder / TIMING_CACHE,
         )
 
 

@@ -1,0 +1,258 @@
+"""Grades one lab of one student: repair, run, probe, judge, keep. See docs/grading.md.
+
+Called on a Dask worker, or in the foreground by plain `nbgrader autograde`.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import nbformat
+
+from trtlab.backend import IS_EMULATED, NAME
+from trtlab.checks.tasks import tasks_of
+from trtlab.errors import InputError
+from trtlab.files import sha256
+from trtlab.lab.artifacts import MADE_IN
+from trtlab.lab.probe import probe_of
+from trtlab.lab.probes.lab6 import chart_pictures
+from trtlab.machine import machine_facts
+from trtlab_grader.course import LABS, Course, open_course
+from trtlab_grader.dispatch import Job, Progress, report_progress
+from trtlab_grader.evidence import judge_probe, prepared, task_record, unfinished
+from trtlab_grader.kernel import NotebookRun
+from trtlab_grader.notebooks import Repaired, repair_file
+from trtlab_grader.provisions import provide, timing_cache
+from trtlab_grader.receive import Received
+from trtlab_grader.records import Flag, LabRecord, TaskRecord
+from trtlab_grader.running import StudentKernel
+from trtlab_grader.sandbox import Bubblewrap, Unconfined
+from trtlab_grader.scan import scan
+from trtlab_grader.stage import Stage, exclusive, shared
+from trtlab_grader.store import CHARTS, DELIVERABLES, NOTEBOOK, Store
+from trtlab_grader.submissions import Submission, find_submissions, keys_of, released_notebook
+from trtlab_grader.workspace import Workspace, workspace
+
+_UNDISTURBED = ("4.3",)
+"""Tasks whose probe reads how much memory of the GPU is free, which others would change."""
+_RUN_SHARE = 0.6
+"""Of the work on a lab, about how much is running its notebook."""
+
+
+def grade_job(job: Job) -> LabRecord:
+    """Grade a submission, or what is still open of it, and keep the record.
+
+    Raises:
+        CourseError, InputError: if there is no such submission, or its lab was not released.
+        SandboxError, KernelError: if nothing can be run here.
+        OSError: if the record cannot be kept.
+    """
+    course = open_course(job.course)
+    submission, key = _found(course, job.student, job.assignment)
+    store = Store(course.records)
+    known = None if job.regrade else store.get(key)
+    tasks = [task.number for task in tasks_of(submission.lab)]
+    if known is not None:
+        tasks = [] if IS_EMULATED else known.waiting_for_gpu
+        if not tasks:
+            return known
+    sandbox = Bubblewrap() if job.sandbox else Unconfined()
+    released = nbformat.read(released_notebook(course, submission.assignment), as_version=4)
+    repaired = repair_file(submission.path, released)
+    started, start = datetime.now(timezone.utc), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="trtlab-record-") as scratch:
+        graded = _Lab(course, submission, repaired, Path(scratch) / "record")
+        if repaired.problem is None:
+            stage = Stage(sandbox, course.settings, provide(submission.lab, exclusive()))
+            graded.run(stage, tasks, _earlier(course, store, submission))
+        else:
+            graded.leave(tasks, repaired.problem)
+        record = LabRecord(
+            key=key,
+            student=submission.student,
+            assignment=submission.assignment,
+            lab=submission.lab,
+            submission_sha256=submission.sha256,
+            machine=machine_facts(),
+            isolation="bubblewrap" if job.sandbox else "none",
+            started=started.isoformat(timespec="microseconds"),
+            seconds=round(time.monotonic() - start, 2),
+            tasks=graded.tasks,
+            cell_errors=graded.cell_errors,
+            deliverables=graded.deliverables(),
+            flags=graded.flags,
+        )
+        if known is not None:
+            record = known.completed_by(record)
+        store.put(record, graded.files)
+    return record
+
+
+def record_for(student: str, assignment: str, notebook: Path) -> LabRecord:
+    """Grade one submission in the foreground, or find its record; for nbgrader's own commands.
+
+    Raises: as `grade_job`.
+    """
+    course = open_course(notebook.parent)
+    submission, _ = _found(course, student, assignment)
+    return grade_job(
+        Job(
+            course=str(course.root),
+            student=student,
+            assignment=assignment,
+            submission_sha256=submission.sha256,
+        )
+    )
+
+
+class _Lab:
+    """One lab of one student while it is graded.
+
+    Attributes:
+        files: the folder of what is kept beside the record.
+        tasks, flags, cell_errors: see LabRecord.
+    """
+
+    def __init__(
+        self, course: Course, submission: Submission, repaired: Repaired, files: Path
+    ) -> None:
+        self._course, self._submission = course, submission
+        self._notebook = repaired.notebook
+        self.files = files
+        self.tasks: dict[str, TaskRecord] = {}
+        self.flags = [*repaired.flags, *scan(repaired.notebook)]
+        self.cell_errors: dict[str, str] = {}
+        for folder in (files, files / DELIVERABLES, files / CHARTS):
+            folder.mkdir()
+
+    def run(self, stage: Stage, tasks: Collection[str], earlier: Mapping[str, Path]) -> None:
+        """Run the notebook and judge tasks; `earlier`: assignment -> what that lab left."""
+        with (
+            workspace(self._submission.assignment, self._notebook, earlier) as space,
+            stage.bench(space) as bench,
+            stage.kernel(space, self._notebook, timing_cache()) as kernel,
+        ):
+            with shared():
+                run = kernel.run_notebook(self._tell_cells)
+            self.cell_errors = dict(kernel.cell_errors)
+            received = space.take_work(self._notebook)
+            self.flags += [*_of_run(run), *_of_files(received)]
+            for done, task in enumerate(tasks):
+                self._tell(f"task {task}", _RUN_SHARE + (1 - _RUN_SHARE) * done / len(tasks))
+                start = time.monotonic()
+                if _is_judged(task):
+                    problem = self._probe(task, kernel, space)
+                    seed = self._course.seed(self._submission.student, task)
+                    images = self._course.settings.accuracy_images
+                    verdict, flags = judge_probe(task, problem, space, seed, bench, images)
+                    self.flags += flags
+                else:
+                    verdict = None
+                self.tasks[task] = task_record(task, verdict, time.monotonic() - start)
+            self._keep(space)
+
+    def leave(self, tasks: Collection[str], problem: str) -> None:
+        """Judge tasks of a notebook that could not be read."""
+        for task in tasks:
+            verdict = (
+                unfinished(task, "the notebook", f"it is {problem}") if _is_judged(task) else None
+            )
+            self.tasks[task] = task_record(task, verdict, 0.0)
+        nbformat.write(self._notebook, self.files / NOTEBOOK)
+
+    def deliverables(self) -> dict[str, str]:
+        """Return the name and the hash of each file that is kept."""
+        return {path.name: sha256(path) for path in sorted((self.files / DELIVERABLES).iterdir())}
+
+    def _probe(self, task: str, kernel: StudentKernel, space: Workspace) -> str:
+        """Run a probe in the kernel; return why it did not come to its end, or "" if it did."""
+        probe, seed = probe_of(task), self._course.seed(self._submission.student, task)
+        given = space.give(task)
+        prepared(probe.give, given, seed)
+        hold: Callable[[], AbstractContextManager[object]] = (
+            exclusive if task in _UNDISTURBED else shared
+        )
+        with hold(), probe.attend(given, seed):
+            return kernel.probe(task, given, space.made)
+
+    def _keep(self, space: Workspace) -> None:
+        """Keep deliverables, charts and the executed notebook."""
+        for name in _deliverables_of(self._submission.assignment):
+            if (space.lab / name).is_file():
+                shutil.copyfile(space.lab / name, self.files / DELIVERABLES / name)
+        for name, picture in chart_pictures(space.evidence / "made" / "6.1").items():
+            (self.files / CHARTS / f"{name}.png").write_bytes(picture)
+        nbformat.write(self._notebook, self.files / NOTEBOOK)
+
+    def _tell_cells(self, done: int, total: int) -> None:
+        self._tell(f"cell {done} of {total}", _RUN_SHARE * done / max(total, 1))
+
+    def _tell(self, text: str, share: float) -> None:
+        report_progress(
+            Progress(self._submission.student, self._submission.assignment, text, share)
+        )
+
+
+def _found(course: Course, student: str, assignment: str) -> tuple[Submission, str]:
+    """Return a submission and its key."""
+    keys = keys_of(course, find_submissions(course, [student]))
+    for submission, key in keys.items():
+        if submission.assignment == assignment:
+            return submission, key
+    raise InputError(f"{student} has not handed in {assignment}.")
+
+
+def _earlier(course: Course, store: Store, submission: Submission) -> dict[str, Path]:
+    """Return the folders with what the student's earlier labs left, of those that serve here."""
+    folders = {}
+    for assignment in LABS[: submission.lab - 1]:
+        record = store.latest(submission.student, assignment)
+        # An engine is of one machine: where it was built elsewhere, a provided one stands in.
+        if record is not None and record.machine.backend == NAME and _is_of_this_gpu(record):
+            folders[assignment] = store.folder(record.key) / DELIVERABLES
+    return folders
+
+
+def _is_of_this_gpu(record: LabRecord) -> bool:
+    here = machine_facts().gpu
+    return (record.machine.gpu and record.machine.gpu.name) == (here and here.name)
+
+
+def _deliverables_of(assignment: str) -> list[str]:
+    return [name for name, made_in in MADE_IN.items() if made_in == assignment]
+
+
+def _is_judged(task: str) -> bool:
+    """Whether anything of a task can be judged by machine."""
+    try:
+        probe_of(task)
+    except InputError:
+        return False
+    return True
+
+
+def _of_run(run: NotebookRun) -> Iterator[Flag]:
+    if run.stopped_at is not None:
+        text = f"The notebook was not run to its end: at cell {run.stopped_at + 1}, {run.reason}."
+        yield Flag(kind="human", code="notebook-stopped", text=text)
+    slow = [index + 1 for index, result in run.cells.items() if result.status == "timeout"]
+    if slow and run.stopped_at is None:
+        text = f"Cells {', '.join(map(str, slow))} ran too long and were interrupted."
+        yield Flag(kind="human", code="cell-interrupted", text=text)
+
+
+def _of_files(received: Received) -> Iterator[Flag]:
+    for path in received.links:
+        is_deliverable = path in MADE_IN
+        yield Flag(
+            kind="attack" if is_deliverable else "human",
+            code="symlink-deliverable" if is_deliverable else "symlink",
+            text=f"{path} is a symbolic link; it was not followed",
+        )
+    for path, why in received.refused.items():
+        if path not in received.links:
+            yield Flag(kind="note", code="file-refused", text=f"{path} was not taken: {why}")

@@ -1,0 +1,228 @@
+"""Submissions from an LMS into submitted/{student}/{assignment}/, for nbgrader to find.
+
+A submission is put together beside submitted/ and then renamed into it, so that nothing
+half-written is ever graded. What is not taken is reported, and stops nothing else.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Gradebook
+
+from trtlab.errors import DataError
+from trtlab.lab.exchange import ExchangeError, read_bytes
+from trtlab_grader.course import Course
+from trtlab_grader.lms.downloads import Download, Refused, open_downloads
+from trtlab_grader.lms.naming import Place, place_of
+from trtlab_grader.lms.roster import Person, Roster, read_roster, student_id_problem
+from trtlab_grader.nbgrader_glue.lock import course_lock
+
+TIMESTAMP = "timestamp.txt"
+_TIME = "%Y-%m-%d %H:%M:%S.%f UTC"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A submission that is now in submitted/.
+
+    Attributes:
+        handed_in: time of its newest file, ISO 8601, UTC.
+        files: what it consists of.
+    """
+
+    student: str
+    assignment: str
+    handed_in: str
+    files: tuple[str, ...]
+
+
+@dataclass
+class Collected:
+    """What `collect` did."""
+
+    taken: list[Taken] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON-able data."""
+        return asdict(self)
+
+    def taken_lines(self) -> list[str]:
+        """Return a line for each submission."""
+        return [f"{t.student} {t.assignment}: {', '.join(t.files)}" for t in self.taken]
+
+    def refused_lines(self) -> list[str]:
+        """Return a line for each file that was not taken."""
+        return [f"{refused.name}: {refused.why}" for refused in self.refused]
+
+
+@dataclass(frozen=True)
+class _File:
+    download: Download
+    place: Place
+
+    @property
+    def age(self) -> tuple[datetime, tuple[int, int]]:
+        return self.download.modified, self.place.attempt
+
+
+def collect(course: Course, downloads: Path, roster: Path | None = None) -> Collected:
+    """Take submissions out of a folder or zip of downloads.
+
+    Where a student handed in a file several times, the newest counts. What is older than what
+    submitted/ has already is refused. With a roster, the gradebook gets names and LMS numbers too.
+
+    Args:
+        course: where to.
+        downloads: see naming for the layouts.
+        roster: CSV that maps names in the LMS to ids; see roster.py.
+
+    Raises:
+        CourseError: if a grader is at work in the course.
+        DataError: if the download or the roster cannot be read, or the disk is too small for it.
+    """
+    people = read_roster(roster) if roster else None
+    with course_lock(course), open_downloads(downloads) as (found, refused):
+        result = Collected(refused=refused)
+        submissions = _by_submission(course, found, people, result)
+        _require_space(course, submissions.values())
+        with tempfile.TemporaryDirectory(dir=course.root, prefix=".collect-") as staging:
+            for (student, assignment), files in sorted(submissions.items()):
+                _take(course, student, assignment, files, Path(staging), result)
+        if people:
+            taken = {submission.student for submission in result.taken}
+            _enter_names(course, [person for person in people.people if person.id in taken])
+    return result
+
+
+def _by_submission(
+    course: Course, found: Iterable[Download], people: Roster | None, result: Collected
+) -> dict[tuple[str, str], list[_File]]:
+    """Sort files by student and lab, the newest of each name only."""
+    files: dict[str, list[_File]] = {}
+    for download in found:
+        place = place_of(download.parts)
+        if isinstance(place, Place):
+            student = _student(place, people)
+            if isinstance(student, str):
+                files.setdefault(student, []).append(_File(download, place))
+            else:
+                result.refused.append(Refused(download.name, student.why))
+        elif place is not None:
+            result.refused.append(Refused(download.name, place))
+    _refuse_ambiguous(course, files, result)
+    submissions: dict[tuple[str, str], list[_File]] = {}
+    for student, theirs in files.items():
+        newest = {file.place.file: file for file in sorted(theirs, key=lambda file: file.age)}
+        for file in theirs:
+            if newest[file.place.file] is file:
+                submissions.setdefault((student, file.place.assignment), []).append(file)
+            else:
+                why = "the same student handed in a newer one"
+                result.refused.append(Refused(file.download.name, why))
+    return submissions
+
+
+def _student(place: Place, people: Roster | None) -> str | Refused:
+    if people is not None:
+        found = people.find(place.name, place.lms_id)
+        return found.id if isinstance(found, Person) else Refused(place.name, found)
+    student = place.lms_id or place.name
+    problem = student_id_problem(student)
+    return Refused(place.name, problem) if problem else student
+
+
+def _refuse_ambiguous(course: Course, files: dict[str, list[_File]], result: Collected) -> None:
+    """Refuse students who may be two: several folders, or ids that differ in case only."""
+    homes: dict[str, set[str]] = {}
+    for student, theirs in files.items():
+        known = homes.setdefault(student.casefold(), set())
+        known.update(file.place.home or student for file in theirs)
+    for folder in course.submitted.glob("*"):
+        if folder.name.casefold() in homes and folder.name not in files:
+            homes[folder.name.casefold()].add(f"{folder.name} (in submitted/)")
+    for student in list(files):
+        alike = homes[student.casefold()]
+        if len(alike) > 1:
+            why = f"it is not clear whose it is; there are {', '.join(sorted(alike))}"
+            result.refused += [Refused(file.download.name, why) for file in files.pop(student)]
+
+
+def _require_space(course: Course, submissions: Iterable[list[_File]]) -> None:
+    needed = sum(file.download.size for files in submissions for file in files)
+    free = shutil.disk_usage(course.root).free
+    if needed > free // 2:
+        raise DataError(
+            f"The submissions have {needed:,} bytes, more than half of the {free:,} that are free "
+            f"on the disk of {course.root}: free some space, or collect a part at a time."
+        )
+
+
+def _take(
+    course: Course,
+    student: str,
+    assignment: str,
+    files: list[_File],
+    staging: Path,
+    result: Collected,
+) -> None:
+    """Put one submission in place."""
+    label = f"{student}/{assignment}"
+    handed_in = max(file.download.modified for file in files)
+    target = course.submitted / student / assignment
+    if target.parent.is_symlink() or target.is_symlink():
+        result.refused.append(Refused(label, f"{target} is a link; remove it"))
+        return
+    if handed_in < _time_of(target):
+        result.refused.append(Refused(label, "submitted/ has a newer one"))
+        return
+    folder = staging / student / assignment
+    folder.mkdir(parents=True)
+    kept = []
+    for file in sorted(files, key=lambda file: file.place.file):
+        copy = folder / file.place.file
+        problem = file.download.copy(copy)
+        if problem:
+            copy.unlink(missing_ok=True)
+            result.refused.append(Refused(file.download.name, problem))
+        else:
+            kept.append(file.place.file)
+    if not kept:
+        return
+    if f"{assignment}.ipynb" not in kept:
+        result.refused.append(Refused(label, "there is no notebook, only what it makes"))
+    (folder / TIMESTAMP).write_text(handed_in.strftime(_TIME) + "\n", encoding="ascii")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        os.rename(target, staging / student / f"{assignment}.before")
+    os.rename(folder, target)
+    result.taken.append(
+        Taken(student, assignment, handed_in.isoformat(timespec="seconds"), tuple(kept))
+    )
+
+
+def _time_of(folder: Path) -> datetime:
+    """Return when what is there was handed in; the beginning of time where that is unknown."""
+    try:
+        text = read_bytes(folder / TIMESTAMP, 100).decode("ascii").strip()
+        return datetime.strptime(text.replace("UTC", "+0000"), _TIME.replace("UTC", "%z"))
+    except (ExchangeError, ValueError):
+        return datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+
+
+def _enter_names(course: Course, people: Iterable[Person]) -> None:
+    with Gradebook(course.gradebook_url) as gradebook:
+        for person in people:
+            facts = {
+                "first_name": person.first_name or None,
+                "last_name": person.last_name or person.name or None,
+                "email": person.email or None,
+                "lms_user_id": person.lms_id or None,
+            }
+            gradebook.update_or_create_student(person.id, **facts)

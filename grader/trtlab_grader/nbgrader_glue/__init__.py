@@ -1,0 +1,1 @@
+"""What makes nbgrader trtlab's: preprocessors, settings, and the one writer of the gradebook."""

@@ -1,0 +1,72 @@
+"""What the course provides for a lab, made before any student's code runs.
+
+It is in the cache of whoever grades, which sandboxes may read and not change: a notebook that needs
+what its student's earlier lab did not yield finds it there, and so does whoever judges.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from filelock import FileLock
+
+from trtlab.backend import IS_EMULATED
+from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
+from trtlab.data import cache_dir
+from trtlab.lab.artifacts import TIMING_CACHE, provided, provided_folder
+
+_ONNX, _FP32 = "resnet50_simplified.onnx", "resnet50_fp32.engine"
+_DYNAMIC, _INT8, _CACHE = (
+    "resnet50_dynamic_fp16.engine",
+    "resnet50_int8.engine",
+    "resnet50_calib.cache",
+)
+_NEEDED: dict[int, tuple[str, ...]] = {
+    1: (),
+    2: (_ONNX, _FP32, _DYNAMIC),
+    3: (_ONNX, _FP32, _INT8, _CACHE),
+    4: (_ONNX, _DYNAMIC, _INT8),
+    5: (_ONNX, _FP32, _DYNAMIC, _INT8),
+    6: (_ONNX, _FP32, _DYNAMIC, _INT8, "results.json"),
+}
+"""Lab -> what its notebook, its probes and its builds' timings start from."""
+
+
+def provide(lab: int, exclusive: AbstractContextManager[object]) -> Path:
+    """Make what is missing of what a lab needs; return the folder that sandboxes have to see.
+
+    Args:
+        lab: its number.
+        exclusive: held while engines are built, so that TensorRT times kernels undisturbed.
+    """
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    if _missing(lab):
+        # One at a time, in whatever process: the others find it made.
+        with FileLock(folder / "provided.lock"), exclusive:
+            for name in _NEEDED[lab]:
+                provided(name)
+            if lab == 2:
+                _time_fixed_batch()
+    return folder
+
+
+def timing_cache() -> Path | None:
+    """Return the kernels' times that builds may start from; None on the emulation."""
+    path = provided_folder() / TIMING_CACHE
+    return path if path.is_file() and not IS_EMULATED else None
+
+
+def _missing(lab: int) -> list[str]:
+    return [name for name in _NEEDED[lab] if not (provided_folder() / name).is_file()]
+
+
+def _time_fixed_batch() -> None:
+    """Let the timing cache know the kernels of an FP16 engine for one image, as lab 2 builds it."""
+    if IS_EMULATED:
+        return
+    build_engine(
+        provided(_ONNX),
+        provided_folder() / "one_image_fp16.engine",
+        BuildSpec(precision=Precision.FP16, profiles=(ShapeProfile(min=1, opt=1, max=1),)),
+        timing_cache=provided_folder() / TIMING_CACHE,
+    )

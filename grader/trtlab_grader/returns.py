@@ -1,0 +1,78 @@
+"""What goes back: a page for each student, and one about the class for whoever teaches it."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from nbgrader.api import Gradebook
+
+from trtlab_grader.course import Course
+from trtlab_grader.records import LabRecord
+from trtlab_grader.reports.class_report import write_class_report
+from trtlab_grader.reports.feedback import write_feedback
+from trtlab_grader.reports.grades import grades_from_gradebook
+from trtlab_grader.reports.similarity import Submission, code_of, similar_pairs
+from trtlab_grader.store import CHARTS, Store
+from trtlab_grader.submissions import find_submissions, released_notebook
+
+REPORT = "report.html"
+
+
+def return_feedback(course: Course, students: Collection[str] = ()) -> Iterator[Path]:
+    """Write feedback/{student}/feedback.html for everybody, or some; yield each path.
+
+    Raises:
+        CourseError, OutputError: if something cannot be read or written.
+    """
+    store = Store(course.records)
+    with Gradebook(course.gradebook_url) as gradebook:
+        for student, records in _by_student(store.all_latest()).items():
+            if students and student not in students:
+                continue
+            charts = [
+                (path.stem, path.read_bytes())
+                for record in records
+                for path in sorted((store.folder(record.key) / CHARTS).glob("*.png"))
+            ]
+            grades = grades_from_gradebook(gradebook, student, records)
+            yield write_feedback(
+                course.feedback / student, course.settings.name, records, grades, charts
+            )
+
+
+def write_report(course: Course, path: Path | None = None) -> Path:
+    """Write the class report, to report.html in the course directory by default; return its path.
+
+    Raises:
+        CourseError, OutputError: if something cannot be read or written.
+    """
+    records = Store(course.records).all_latest()
+    by_student = _by_student(records)
+    with Gradebook(course.gradebook_url) as gradebook:
+        enrolled = {student.id for student in gradebook.students} | set(by_student)
+        grades = [
+            grades_from_gradebook(gradebook, student, by_student.get(student, []))
+            for student in sorted(enrolled)
+        ]
+    handed_in = find_submissions(course)
+    released = {
+        assignment: code_of(released_notebook(course, assignment).read_bytes())
+        for assignment in {submission.assignment for submission in handed_in}
+    }
+    pairs = similar_pairs(
+        (
+            Submission(s.student, s.assignment, code_of(s.path.read_bytes()))
+            for s in handed_in
+            if s.readable
+        ),
+        released,
+    )
+    return write_class_report(
+        path or course.root / REPORT, course.settings.name, records, grades, pairs
+    )
+
+
+def _by_student(records: Collection[LabRecord]) -> dict[str, list[LabRecord]]:
+    found: dict[str, list[LabRecord]] = {}
+    for record in records:
+        found.setdefault(record.student, []).append(record)
+    return found

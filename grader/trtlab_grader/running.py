@@ -1,0 +1,134 @@
+"""A student's notebook in its kernel in the sandbox: run once, then probed task by task.
+
+A probe may end the kernel. Then the notebook runs again in a new one, so that the tasks after it
+are judged as well; a few times, not for ever.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from nbformat import NotebookNode
+
+from trtlab_grader.kernel import CellResult, NotebookRun, SandboxedKernel, execute_notebook
+
+MOST_KERNELS = 3
+_PROBE = """\
+from pathlib import Path as _Path
+from trtlab.lab.probe import run_probe as _run_probe
+_run_probe({task!r}, get_ipython().user_ns, _Path({given!r}), _Path({made!r}))
+"""
+_WARM = """\
+from pathlib import Path as _Path
+from trtlab.lab.warm_builds import build_from as _build_from
+_build_from(_Path({path!r}))
+"""
+
+
+class StudentKernel:
+    """A context manager around a notebook's kernels.
+
+    Args:
+        start: makes a kernel that has not been entered.
+        notebook: what runs; its cells get the outputs of the first run.
+        cell_seconds, notebook_seconds: limits for a cell, and for all of a run.
+        timing_cache: a file for the notebook's builds to start from; None for none.
+
+    Attributes:
+        run: what became of the notebook's first run; None before it.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], SandboxedKernel],
+        notebook: NotebookNode,
+        cell_seconds: float,
+        notebook_seconds: float,
+        timing_cache: Path | None = None,
+    ) -> None:
+        self._start, self._notebook = start, notebook
+        self._cell_seconds, self._notebook_seconds = cell_seconds, notebook_seconds
+        self._timing_cache = timing_cache
+        self._stack = ExitStack()
+        self._kernel: SandboxedKernel | None = None
+        self._kernels = 0
+        self.run: NotebookRun | None = None
+
+    def __enter__(self) -> "StudentKernel":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def run_notebook(
+        self, on_progress: Callable[[int, int], object] = lambda done, total: None
+    ) -> NotebookRun:
+        """Run the notebook in a new kernel; check cells are left out.
+
+        Raises:
+            KernelError: if no kernel starts, which is not the student's doing.
+        """
+        self._stack.close()
+        self._kernel = self._stack.enter_context(self._start())
+        self._kernels += 1
+        if self._timing_cache is not None:
+            self._kernel.run(_WARM.format(path=str(self._timing_cache)), self._cell_seconds)
+        notebook = self._notebook if self.run is None else copy.deepcopy(self._notebook)
+        run = execute_notebook(
+            notebook,
+            self._kernel,
+            self._cell_seconds,
+            self._notebook_seconds,
+            skip=is_check,
+            on_progress=on_progress,
+        )
+        self.run = self.run or run
+        return run
+
+    def probe(self, task: str, given: Path, made: Path) -> str:
+        """Run a task's probe; return why it did not come to its end, or "" if it did."""
+        if self._kernel is None or not self._kernel.alive:
+            if self.run is not None and self.run.stopped_at is not None:
+                return self.run.reason  # it would end the next kernel as well
+            if self._kernels >= MOST_KERNELS:
+                return f"the kernel has ended {self._kernels} times"
+            again = self.run_notebook()
+            if again.stopped_at is not None:
+                return again.reason
+        assert self._kernel is not None
+        code = _PROBE.format(task=task, given=str(given), made=str(made / task))
+        return _problem(self._kernel.run(code, self._cell_seconds))
+
+    @property
+    def cell_errors(self) -> Mapping[str, str]:
+        """Cell id -> "ValueError: ..." of the cells that raised or were stopped, in order."""
+        errors = {}
+        for index, result in (self.run.cells if self.run else {}).items():
+            problem = _problem(result)
+            if problem:
+                errors[self._notebook.cells[index].id] = problem
+        return errors
+
+
+def is_check(cell: NotebookNode) -> bool:
+    """Whether a cell is a check cell, whose result the grader puts there itself."""
+    mark = cell.metadata.get("nbgrader", {})
+    return bool(mark.get("grade")) and not mark.get("solution")
+
+
+def _problem(result: CellResult) -> str:
+    if result.status == "ok":
+        return ""
+    if result.status != "error":
+        return result.reason
+    raised = [output for output in result.outputs if output.output_type == "error"]
+    if not raised:
+        return "it raised"
+    return f"{raised[-1].ename}: {' '.join(str(raised[-1].evalue).split())[:500]}"
