@@ -113,7 +113,7 @@ def worker_environments(jobs: int | None, gpus: Sequence[str]) -> list[dict[str,
         jobs = min(JOBS_PER_GPU * len(gpus), max(cores // 2, 1)) if gpus else max(cores, 1)
     threads = str(max(cores // jobs, 1))
     return [
-        {"OMP_NUM_THREADS": threads}
+        {"OMP_NUM_THREADS": threads, "DASK_LOGGING__DISTRIBUTED": "critical"}
         | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
         for index in range(jobs)
     ]

@@ -8,10 +8,9 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
-from nbformat import NotebookNode
 from pydantic import BaseModel, ConfigDict
 
 from trtlab.errors import InputError
@@ -41,7 +40,7 @@ class Definition(BaseModel):
     unwritten: bool
 
 
-def read_notebook(path: Path) -> NotebookNode:
+def read_notebook(path: Path) -> Any:
     """Read a notebook of any 4.x format.
 
     Raises:
@@ -52,6 +51,8 @@ def read_notebook(path: Path) -> NotebookNode:
     if path.stat().st_size > MAX_NOTEBOOK_BYTES:
         limit = f"{MAX_NOTEBOOK_BYTES >> 20} MiB"
         raise InputError(f"{path} is larger than {limit}. Clear its outputs and save it again.")
+    import nbformat  # takes more than a second, and few of those who import this module need it
+
     try:
         notebook = nbformat.read(path, as_version=4)
     # nbformat lets through whatever its parts raise on files that are no notebooks.
@@ -63,7 +64,7 @@ def read_notebook(path: Path) -> NotebookNode:
     return notebook
 
 
-def _is_whole(notebook: NotebookNode) -> bool:
+def _is_whole(notebook: Any) -> bool:
     """Return whether a notebook has what is read here; nbformat reads more than is valid."""
     cells = notebook.get("cells")
     kinds = {"cell_type": str, "source": str, "metadata": dict}
@@ -147,7 +148,7 @@ def course_definitions(folder: Path) -> list[Definition]:
     return found
 
 
-def _nbgrader(cell: NotebookNode) -> dict[str, object]:
+def _nbgrader(cell: Any) -> dict[str, object]:
     about = cell.metadata.get("nbgrader")
     return about if isinstance(about, dict) else {}
 

@@ -14,7 +14,6 @@ from trtlab.checks.evidence1 import GraphFacts
 from trtlab.infer import TensorRTInference
 from trtlab.inspect import EngineReport, inspect_engine
 from trtlab.lab.onnx_facts import graph_facts, onnx_runner
-from trtlab.lab.speed import speedup_over_pytorch
 from trtlab.results import PairedComparison
 
 Logits = NDArray[np.float32]
@@ -62,4 +61,6 @@ class LocalBench:
 
     def speedup(self, engine: Path, batch: int) -> PairedComparison | None:
         """See Bench."""
+        from trtlab.lab.speed import speedup_over_pytorch  # with PyTorch's models, which takes time
+
         return speedup_over_pytorch(engine, batch)

@@ -19,7 +19,6 @@ from trtlab.backend import IS_EMULATED
 from trtlab.errors import TrtLabError
 from trtlab.lab.bench import LocalBench
 from trtlab.lab.exchange import read_array, write_array
-from trtlab.lab.speed import contestants
 
 
 class BenchServer:
@@ -60,6 +59,8 @@ class BenchServer:
         self._race.close()
         if IS_EMULATED:
             return False
+        from trtlab.lab.speed import contestants  # with PyTorch's models, which takes a second
+
         ready = self._race.enter_context(
             contestants(engine, batch, seed=secrets.randbits(31)),
         )
