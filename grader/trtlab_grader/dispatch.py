@@ -4,6 +4,7 @@ Workers are ours: they start sandboxes and judge, and never import what a studen
 run twice when a worker dies; records are stored by content, so that this makes one grade.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -113,7 +114,7 @@ def worker_environments(jobs: int | None, gpus: Sequence[str]) -> list[dict[str,
         jobs = min(JOBS_PER_GPU * len(gpus), max(cores // 2, 1)) if gpus else max(cores, 1)
     threads = str(max(cores // jobs, 1))
     return [
-        {"OMP_NUM_THREADS": threads, "DASK_LOGGING__DISTRIBUTED": "critical"}
+        {"OMP_NUM_THREADS": threads}
         | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
         for index in range(jobs)
     ]
@@ -128,7 +129,12 @@ def local_cluster(environments: Sequence[Mapping[str, str]]) -> Iterator[str]:
     workers = {
         index: {
             "cls": Nanny,
-            "options": {"nthreads": 1, "env": dict(environment), "host": "127.0.0.1"},
+            "options": {
+                "nthreads": 1,
+                "env": dict(environment),
+                "host": "127.0.0.1",
+                "silence_logs": logging.CRITICAL,
+            },
         }
         for index, environment in enumerate(environments)
     }
@@ -136,7 +142,7 @@ def local_cluster(environments: Sequence[Mapping[str, str]]) -> Iterator[str]:
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
     }
-    with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=50) as cluster:
+    with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
         yield cluster.scheduler_address
 
 
