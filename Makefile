@@ -7,19 +7,30 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help demo test mutants lab release lint lock clean
+# Debian's packages that a target uses where they are, installed by whoever may install some.
+SANDBOX := bwrap:bubblewrap prlimit:util-linux
+DATABASE := psql:postgresql
+
+.PHONY: help demo test mutants attacks lab release lint lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(INSTALLED)  ## Take a model from PyTorch to three engines, compare them, print the report's path
+demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and compare them; grade a made-up class
+	@$(call programs,$(SANDBOX))
 	$(RUN) trtlab demo --output runs/demo
+	$(RUN) trtlab-grade demo --output runs/class
 
 test: $(INSTALLED)  ## Run the tests, with coverage
+	@$(call programs,$(SANDBOX) $(DATABASE))
 	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
 mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
-	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m mutants lib/tests/labs
+	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m mutants
+
+attacks: $(INSTALLED)  ## Grade notebooks that attack the grader; each must get what it deserves
+	@$(call programs,$(SANDBOX))
+	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m attacks
 
 lab: $(INSTALLED)  ## Open the labs in JupyterLab
 	$(RUN) jupyter lab --notebook-dir=labs
@@ -37,6 +48,20 @@ lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
 clean:  ## Remove the environment, caches and everything that runs have written
 	rm -rf .venv runs build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Install what is missing of PROGRAM:PACKAGE pairs where this is root on Debian; else say what that means.
+define programs
+for pair in $(1); do \
+	program=$${pair%%:*} package=$${pair##*:}; \
+	command -v $$program >/dev/null && continue; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Debian's package $$package"; \
+		{ apt-get install -qq -y $$package || { apt-get update -qq && apt-get install -qq -y $$package; }; } \
+			>/dev/null 2>&1 && continue; \
+	fi; \
+	echo "$$program is not here (Debian: apt install $$package): going on without it." >&2; \
+done
+endef
 
 $(INSTALLED): requirements.lock requirements-gpu.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \

@@ -15,9 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INPUTS = ("requirements.lock", "requirements-gpu.lock", "pyproject.toml")
 TOOLS = {
-    "demo": "trtlab demo --output runs/demo",
+    "demo": "trtlab-grade demo --output runs/class",
     "test": "python -m pytest",
     "mutants": "python -m pytest",
+    "attacks": "python -m pytest",
     "lab": "jupyter lab --notebook-dir=labs",
     "lint": "ruff check .",
 }
@@ -28,7 +29,7 @@ echo "$(basename "$0") $*" >> commands.log
 case "$*" in
     "-m venv .venv")
         mkdir -p .venv/bin
-        for tool in python trtlab jupyter ruff mypy; do cp "$0" ".venv/bin/$tool"; done ;;
+        for tool in python trtlab trtlab-grade jupyter ruff mypy; do cp "$0" ".venv/bin/$tool"; done ;;
     *"$REFUSED"*) exit 1 ;;
 esac
 """
@@ -74,8 +75,9 @@ def checkout(tmp_path: Path) -> Checkout:
     for name in ("Makefile", *INPUTS):
         shutil.copy(ROOT / name, made.folder)
         os.utime(made.folder / name, (1, 1))
-    (made.tools / "python3").write_text(STAND_IN)
-    (made.tools / "python3").chmod(0o755)
+    for name in ("python3", "apt-get"):
+        (made.tools / name).write_text(STAND_IN)
+        (made.tools / name).chmod(0o755)
     return made
 
 
@@ -116,6 +118,22 @@ def test_gpu_requirements_that_cannot_be_installed_leave_the_emulation(checkout:
     done = checkout.make("demo")
     assert done.returncode == 0
     assert "Going on with the emulation" in done.stderr
+    assert TOOLS["demo"] in checkout.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may install packages")
+def test_a_missing_program_is_installed_where_that_is_possible(checkout: Checkout) -> None:
+    assert checkout.make("demo", "SANDBOX=no-such-program:its-package").returncode == 0
+    assert "apt-get install -qq -y its-package" in checkout.log
+    checkout.make("demo", "SANDBOX=sh:dash")
+    assert not [line for line in checkout.log if line.startswith("apt-get")]
+
+
+def test_a_program_that_cannot_be_installed_stops_nothing(checkout: Checkout) -> None:
+    checkout.refused = "its-package"
+    done = checkout.make("demo", "SANDBOX=no-such-program:its-package")
+    assert done.returncode == 0
+    assert "no-such-program is not here (Debian: apt install its-package)" in done.stderr
     assert TOOLS["demo"] in checkout.log
 
 
