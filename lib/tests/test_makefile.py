@@ -29,7 +29,9 @@ echo "$(basename "$0") $*" >> commands.log
 case "$*" in
     "-m venv .venv")
         mkdir -p .venv/bin
-        for tool in python trtlab trtlab-grade jupyter ruff mypy; do cp "$0" ".venv/bin/$tool"; done ;;
+        for tool in python trtlab trtlab-grade jupyter ruff mypy; do
+            cp "$0" ".venv/bin/$tool"
+        done ;;
     *"$REFUSED"*) exit 1 ;;
 esac
 """

@@ -105,7 +105,11 @@ def tracked_text_files() -> list[Path]:
 
 
 def test_no_tracked_file_names_a_package_index_or_a_home_folder() -> None:
-    forbidden = re.compile(r"(pypi|files)\.python(hosted)?\.org|registry\.npmjs|(?<!\w)/root/|/work/main")
+    hosts, folders = (
+        r"(pypi|files)\.python(hosted)?\.org|registry\.npmjs",
+        r"(?<!\w)/root/|/work/main",
+    )
+    forbidden = re.compile(f"{hosts}|{folders}")
     for path in tracked_text_files():
         if path != Path(__file__):
             assert not forbidden.search(path.read_text(errors="replace")), path
