@@ -41,6 +41,8 @@ def python_folders() -> list[str]:
     folders = [
         *(os.path.abspath(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)),
         os.fspath(interpreter),
+        os.path.dirname(os.path.abspath(sys.executable)),
+        *_search_path("PYTHONPATH"),
         os.fspath(library),
         *([os.fspath(datasets)] if datasets.is_dir() else []),
     ]
@@ -69,9 +71,8 @@ def gpu_files() -> list[str]:
 
 
 def library_path() -> list[str]:
-    """Return the folders of LD_LIBRARY_PATH that exist; a relative or empty entry is left out."""
-    entries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    return [entry for entry in entries if os.path.isabs(entry) and os.path.isdir(entry)]
+    """Return the folders of LD_LIBRARY_PATH that exist."""
+    return _search_path("LD_LIBRARY_PATH")
 
 
 def environment(home: str, gpu: bool) -> dict[str, str]:
@@ -85,9 +86,19 @@ def environment(home: str, gpu: bool) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    if gpu and library_path():
-        variables["LD_LIBRARY_PATH"] = os.pathsep.join(library_path())
+    # Where this Python itself, or what it imports, is found by these.
+    if os.environ.get("PYTHONHOME"):
+        variables["PYTHONHOME"] = os.environ["PYTHONHOME"]
+    for name in ("PYTHONPATH", *(("LD_LIBRARY_PATH",) if gpu else ())):
+        if _search_path(name):
+            variables[name] = os.pathsep.join(_search_path(name))
     return variables
+
+
+def _search_path(name: str) -> list[str]:
+    """Return the folders of a path variable that exist; a relative or empty entry is left out."""
+    entries = os.environ.get(name, "").split(os.pathsep)
+    return [entry for entry in entries if os.path.isabs(entry) and os.path.isdir(entry)]
 
 
 def _is_below(path: str, folder: str) -> bool:
