@@ -1,0 +1,196 @@
+"""Measures the grader on a made-up class, beside stock nbgrader on the same submissions.
+
+    python docs/measurements/measure_grader.py class OUT --copies 3       # 30 students
+    python docs/measurements/measure_grader.py compare OUT                # beside stock nbgrader
+    python docs/measurements/measure_grader.py repeat OUT --labs all      # the reference, 5 times
+
+Each writes OUT/grader-{what}.json: machine, versions, commit, seconds, and every grade.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Gradebook
+
+from trtlab.backend import IS_EMULATED
+from trtlab.files import write_text
+from trtlab.machine import machine_facts
+from trtlab_grader.course import LABS, Course, Settings
+from trtlab_grader.nbgrader_glue.setup import init_course
+from trtlab_grader.provisions import provide
+from trtlab_grader.runs import autograde
+from trtlab_grader.samples import CLASS, DEMO_LABS, Sample, hand_in_class
+from trtlab_grader.sandbox import Bubblewrap, SandboxMissing
+from trtlab_grader.stage import exclusive
+
+STOCK_CONFIG = """\
+# nbgrader's own autograder: nothing of trtlab's but how long a cell may take.
+c = get_config()
+c.CourseDirectory.course_id = "default_course"
+c.ExecutePreprocessor.timeout = 1200
+c.Execute.timeout = 1200
+c.ClearSolutions.enforce_metadata = False
+"""
+
+
+def main() -> None:
+    """Measure, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["class", "compare", "repeat"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--copies", type=int, default=1, help="of the class of ten students")
+    parser.add_argument("--labs", default=",".join(DEMO_LABS), help="names, or all")
+    parser.add_argument("--students", default="", help="only these made-up students, by name")
+    parser.add_argument("--runs", type=int, default=5, help="of repeat")
+    parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
+    arguments = parser.parse_args()
+    labs = LABS if arguments.labs == "all" else tuple(arguments.labs.split(","))
+    wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
+    samples = [s for s in CLASS if s.student in wanted]
+    for lab in range(1, 7):
+        provide(lab, exclusive())  # made once for whoever grades; in nobody's time
+    with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
+        root = Path(folder)
+        if arguments.what == "class":
+            found = measure_class(root, copies(samples, arguments.copies), labs, arguments.jobs)
+        elif arguments.what == "compare":
+            found = compare(root, samples, labs, arguments.jobs)
+        else:
+            found = repeat(root, labs, arguments.runs, arguments.jobs)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    target = arguments.out / f"grader-{arguments.what}.json"
+    facts = {"machine": machine_facts().model_dump(mode="json"), "commit": commit(), "labs": labs}
+    write_text(target, json.dumps({**facts, **found}, indent=1) + "\n")
+    print(target)
+
+
+def copies(samples: list[Sample], times: int) -> list[Sample]:
+    """Return the class several times over, under different names."""
+    return [
+        replace(sample, student=f"{sample.student}-{number}" if number else sample.student)
+        for number in range(times)
+        for sample in samples
+    ]
+
+
+def new_course(root: Path, name: str, samples: list[Sample], labs: tuple[str, ...]) -> Course:
+    """Make a course directory in which a class has handed in."""
+    course = init_course(root / name, Settings(name=name))
+    hand_in_class(course, labs, tuple(samples))
+    return course
+
+
+def has_sandbox() -> bool:
+    """Whether submissions can be confined here."""
+    try:
+        Bubblewrap()
+    except SandboxMissing as error:
+        print(f"No sandbox: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def graded(course: Course, jobs: int | None, regrade: bool = False) -> dict[str, Any]:
+    """Grade with trtlab-grade; return seconds and what everybody got."""
+    sandbox = has_sandbox()
+    start = time.perf_counter()
+    outcome = autograde(course, sandbox=sandbox, jobs=jobs, regrade=regrade)
+    seconds = time.perf_counter() - start
+    return {
+        "seconds": round(seconds, 2),
+        "sandbox": sandbox,
+        "failed": {f"{s.student} {s.assignment}": why for s, why in outcome.failed.items()},
+        "notebooks": [
+            {
+                "student": record.student,
+                "assignment": record.assignment,
+                "seconds": record.seconds,
+                "points": record.points,
+                "tasks": {
+                    task: {
+                        "points": found.verdict.points if found.verdict else None,
+                        "status": found.status,
+                        "seconds": found.seconds,
+                    }
+                    for task, found in record.tasks.items()
+                },
+                "flags": [flag.code for flag in record.flags if flag.kind != "note"],
+            }
+            for record in outcome.records.values()
+        ],
+    }
+
+
+def stock(course: Course) -> dict[str, Any]:
+    """Grade with nbgrader as it comes; return seconds and what everybody got."""
+    write_text(course.root / "nbgrader_config.py", STOCK_CONFIG)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assignments = sorted({path.name for path in course.submitted.glob("*/*")})
+    start = time.perf_counter()
+    status = {}
+    for assignment in assignments:
+        command = [sys.executable, "-m", "nbgrader", "autograde", assignment]
+        run = subprocess.run(
+            command, cwd=course.root, env=environment, capture_output=True, text=True
+        )
+        status[assignment] = run.returncode
+        if run.returncode:
+            print(run.stderr[-2000:], file=sys.stderr)
+    seconds = time.perf_counter() - start
+    with Gradebook(course.gradebook_url) as gradebook:
+        points = [
+            {"student": s.student.id, "assignment": s.assignment.name, "points": s.score}
+            for assignment in assignments
+            for s in gradebook.assignment_submissions(assignment)
+        ]
+    return {"seconds": round(seconds, 2), "exit_status": status, "notebooks": points}
+
+
+def measure_class(
+    root: Path, samples: list[Sample], labs: tuple[str, ...], jobs: int | None
+) -> dict[str, Any]:
+    """Grade a class once."""
+    found = graded(new_course(root, "ours", samples, labs), jobs)
+    return {"students": len(samples), "submissions": len(found["notebooks"]), "ours": found}
+
+
+def compare(
+    root: Path, samples: list[Sample], labs: tuple[str, ...], jobs: int | None
+) -> dict[str, Any]:
+    """Grade the same submissions with stock nbgrader and with trtlab-grade, in this order."""
+    theirs = stock(new_course(root, "stock", samples, labs))
+    ours = graded(new_course(root, "ours", samples, labs), jobs)
+    ratio = theirs["seconds"] / ours["seconds"]
+    return {"times_faster": round(ratio, 2), "stock": theirs, "ours": ours}
+
+
+def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> dict[str, Any]:
+    """Grade the reference solution several times from nothing."""
+    reference = [sample for sample in CLASS if sample.student == "ada-reference"]
+    course = new_course(root, "ours", reference, labs)
+    results = [graded(course, jobs, regrade=True) for _ in range(runs)]
+    totals = [sum(notebook["points"] for notebook in run["notebooks"]) for run in results]
+    return {
+        "emulated": IS_EMULATED,
+        "points": totals,
+        "spread": max(totals) - min(totals),
+        "runs": results,
+    }
+
+
+def commit() -> str:
+    """Return the commit that is measured; empty where this is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
