@@ -26,6 +26,7 @@ test: $(INSTALLED)  ## Run the tests, with coverage
 	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
 mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
+	@$(call programs,$(SANDBOX))
 	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m mutants
 
 attacks: $(INSTALLED)  ## Grade notebooks that attack the grader; each must get what it deserves

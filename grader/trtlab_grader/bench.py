@@ -6,7 +6,7 @@ student. What it computes is believed; the stopwatch for a speed-up is this side
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +19,12 @@ from pydantic import ValidationError
 from trtlab import errors
 from trtlab.benchmark import compare_paired
 from trtlab.checks.evidence1 import GraphFacts
-from trtlab.errors import EngineError, InferenceError, ModelError, TrtLabError
+from trtlab.errors import CourseFault, EngineError, InferenceError, ModelError, TrtLabError
 from trtlab.inspect import EngineReport
 from trtlab.lab.bench import Logits
 from trtlab.lab.exchange import read_array, write_array
 from trtlab.results import PairedComparison
+from trtlab_grader.owned import owned_folder
 from trtlab_grader.sandbox import Conversation, SandboxedProcess, SandboxError
 
 CALLS_PER_TURN = 10
@@ -64,8 +65,8 @@ class SandboxedBench:
         self._asked = 0
 
     def __enter__(self) -> "SandboxedBench":
-        name = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trtlab-bench-"))
-        self._given, self._made = Path(name) / "given", Path(name) / "made"
+        base = self._stack.enter_context(owned_folder(Path(tempfile.gettempdir())))
+        self._given, self._made = base / "given", base / "made"
         for folder in (self._given.parent, self._given, self._made):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o755)
@@ -163,9 +164,9 @@ class SandboxedBench:
             raise EngineError(text) from error
         if "error" in answer:
             kind = getattr(errors, str(answer["error"]), None)
-            if not (isinstance(kind, type) and issubclass(kind, TrtLabError)):
+            if not (isinstance(kind, type) and issubclass(kind, (TrtLabError, CourseFault))):
                 kind = ModelError
-            raise kind(str(answer.get("message", "")))
+            raise kind(_without_folders(str(answer.get("message", "")), arguments))
         return answer.get("value")
 
     def _ensure_started(self) -> None:
@@ -190,6 +191,15 @@ class SandboxedBench:
 def server_command(python: str) -> Sequence[str]:
     """Return the command that serves a bench."""
     return [python, "-m", "trtlab.lab.bench_server"]
+
+
+def _without_folders(text: str, arguments: Mapping[str, Any]) -> str:
+    """Return a text in which files have their names alone: students read it, and it is the same
+    whenever it is graded."""
+    for value in arguments.values():
+        if isinstance(value, str) and "/" in value:
+            text = text.replace(value, Path(value).name)
+    return text
 
 
 def _one_line(error: Exception) -> str:

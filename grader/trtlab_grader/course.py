@@ -6,6 +6,7 @@ formgrader work in it. What the instructor may edit is course.toml; the secret i
 
 import hashlib
 import hmac
+import json
 import os
 import secrets
 import sys
@@ -156,15 +157,21 @@ def write_secret(root: Path) -> None:
 
 
 def write_settings(root: Path, settings: Settings) -> None:
-    """Write course.toml with every setting and what it means, unless there is one."""
+    """Write course.toml with every setting, unless there is one."""
     path = root / SETTINGS_FILE
     if path.exists():
         return
-    lines = ["# Settings of trtlab-grade. What each one means: trtlab_grader/course.py", ""]
+    lines = ["# Settings of trtlab-grade. What each one means: docs/instructors.md", ""]
     for key, value in settings.model_dump().items():
-        shown = f'"{value}"' if isinstance(value, str) else f"{value:g}"
-        lines.append(f"{key} = {shown}")
+        lines.append(f"{key} = {_toml(value)}")
     write_text(path, "\n".join(lines) + "\n")
+
+
+def _toml(value: str | float) -> str:
+    if isinstance(value, str):
+        # A string of JSON is one of TOML as well, but for a character that JSON need not escape.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{value:g}"
 
 
 def _read_settings(path: Path) -> Settings:

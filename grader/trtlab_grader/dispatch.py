@@ -140,9 +140,17 @@ def local_cluster(environments: Sequence[Mapping[str, str]]) -> Iterator[str]:
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False},
+        "options": {
+            "host": "127.0.0.1",
+            "port": 0,
+            "dashboard": False,
+            # It serves HTTP all the same, on a port that another run may have.
+            "dashboard_address": "127.0.0.1:0",
+        },
     }
-    with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
+    with SpecCluster(
+        workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL
+    ) as cluster:
         yield cluster.scheduler_address
 
 

@@ -5,14 +5,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbgrader.api import Gradebook
-
 from trtlab.backend import IS_EMULATED, NAME, trt
 from trtlab.doctor import Finding
 from trtlab.doctor import examine as examine_lab
-from trtlab_grader.course import Course, CourseError, open_course
+from trtlab_grader.course import SETTINGS_FILE, Course, CourseError, open_course
 from trtlab_grader.dispatch import visible_gpus
-from trtlab_grader.nbgrader_glue.config import configure
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.sandbox import Bubblewrap, SandboxError
 
 MIN_FREE_GIB = 10
@@ -30,7 +28,8 @@ def _sandbox() -> Finding:
     except SandboxError as error:
         remedy = "apt install bubblewrap; or grade with --no-sandbox, at your own risk"
         return Finding(what="sandbox", state="missing", found=str(error), remedy=remedy)
-    return Finding(what="sandbox", state="ok", found=", ".join(facts.values()))
+    found = f"{facts['sandbox']}, {facts['user']}, seccomp filter: {facts['seccomp']}"
+    return Finding(what="sandbox", state="ok", found=found)
 
 
 def _gpus() -> Finding:
@@ -53,8 +52,12 @@ def _course(root: Path) -> Iterator[Finding]:
     try:
         course = open_course(root)
     except CourseError as error:
+        known = any((folder / SETTINGS_FILE).is_file() for folder in _upwards(root))
         yield Finding(
-            what="course", state="optional", found=str(error), remedy="trtlab-grade init DIRECTORY"
+            what="course",
+            state="missing" if known else "optional",
+            found=str(error) if known else "none here",
+            remedy="mend it" if known else "trtlab-grade init DIRECTORY; then cd there",
         )
         return
     yield Finding(what="course", state="ok", found=str(course.root))
@@ -69,17 +72,17 @@ def _course(root: Path) -> Iterator[Finding]:
     )
 
 
+def _upwards(root: Path) -> list[Path]:
+    start = root.resolve()
+    return [start, *start.parents]
+
+
 def _gradebook(course: Course) -> Finding:
     kind = course.gradebook_url.split(":")[0]
-    configure(course)  # puts alembic on PATH, which nbgrader needs
     try:
-        with Gradebook(course.gradebook_url) as gradebook:
+        with open_gradebook(course) as gradebook:
             found = f"{kind}, {len(gradebook.students)} students"
-    except Exception as error:  # the database driver's own, of any kind
-        return Finding(
-            what="gradebook",
-            state="missing",
-            found=f"{kind}: {' '.join(str(error).split())}",
-            remedy="is the server running, and the URL in course.toml right?",
-        )
+    except CourseError as error:
+        remedy = "see docs/instructors.md, the gradebook in PostgreSQL"
+        return Finding(what="gradebook", state="missing", found=str(error), remedy=remedy)
     return Finding(what="gradebook", state="ok", found=found)

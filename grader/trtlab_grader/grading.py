@@ -12,8 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from trtlab.backend import IS_EMULATED, NAME
+from trtlab.checks.evidence import Evidence
+from trtlab.checks.registry import judge
 from trtlab.checks.tasks import tasks_of
 from trtlab.errors import InputError
 from trtlab.files import sha256
@@ -25,8 +28,10 @@ from trtlab_grader.course import LABS, Course, open_course
 from trtlab_grader.dispatch import Job, Progress, report_progress
 from trtlab_grader.evidence import judge_probe, prepared, task_record, unfinished
 from trtlab_grader.kernel import NotebookRun
+from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.notebooks import Repaired, repair_file
-from trtlab_grader.provisions import provide, timing_cache
+from trtlab_grader.owned import owned_folder, sweep_scratch
+from trtlab_grader.provisions import provide, timing_cache, visible
 from trtlab_grader.receive import Received
 from trtlab_grader.records import Flag, LabRecord, TaskRecord
 from trtlab_grader.running import StudentKernel
@@ -36,9 +41,12 @@ from trtlab_grader.stage import Stage, exclusive, shared
 from trtlab_grader.store import CHARTS, DELIVERABLES, NOTEBOOK, Store
 from trtlab_grader.submissions import Submission, find_submissions, keys_of, released_notebook
 from trtlab_grader.workspace import Workspace, workspace
+from trtlab_grader.written import unwritten
 
 _UNDISTURBED = ("4.3",)
 """Tasks whose probe reads how much memory of the GPU is free, which others would change."""
+_NO_MEMORY = ("out of memory", "outofmemory", "too little memory")
+"""How TensorRT, CUDA, PyTorch and trtlab say that a GPU's memory is full."""
 _RUN_SHARE = 0.6
 """Of the work on a lab, about how much is running its notebook."""
 
@@ -59,15 +67,18 @@ def grade_job(job: Job) -> LabRecord:
     if known is not None:
         tasks = [] if IS_EMULATED else known.waiting_for_gpu
         if not tasks:
+            store.make_latest(known)
             return known
+    sweep_scratch()
     sandbox = Bubblewrap() if job.sandbox else Unconfined()
     released = nbformat.read(released_notebook(course, submission.assignment), as_version=4)
     repaired = repair_file(submission.path, released)
     started, start = datetime.now(timezone.utc), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="trtlab-record-") as scratch:
-        graded = _Lab(course, submission, repaired, Path(scratch) / "record")
+    with owned_folder(Path(tempfile.gettempdir())) as scratch:
+        graded = _Lab(course, submission, repaired, released, scratch / "record")
         if repaired.problem is None:
-            stage = Stage(sandbox, course.settings, provide(submission.lab, exclusive()))
+            provided = provide(submission.lab, exclusive())
+            stage = Stage(sandbox, course.settings, provided, visible(submission.lab))
             graded.run(stage, tasks, _earlier(course, store, submission))
         else:
             graded.leave(tasks, repaired.problem)
@@ -95,18 +106,20 @@ def grade_job(job: Job) -> LabRecord:
 def record_for(student: str, assignment: str, notebook: Path) -> LabRecord:
     """Grade one submission in the foreground, or find its record; for nbgrader's own commands.
 
-    Raises: as `grade_job`.
+    Raises: as `grade_job`; CourseError also if another grader is at work.
     """
     course = open_course(notebook.parent)
-    submission, _ = _found(course, student, assignment)
-    return grade_job(
-        Job(
-            course=str(course.root),
-            student=student,
-            assignment=assignment,
-            submission_sha256=submission.sha256,
+    # Rather told now than when it has been graded and its grades are to be saved.
+    with course_lock(course):
+        submission, _ = _found(course, student, assignment)
+        return grade_job(
+            Job(
+                course=str(course.root),
+                student=student,
+                assignment=assignment,
+                submission_sha256=submission.sha256,
+            )
         )
-    )
 
 
 class _Lab:
@@ -118,13 +131,18 @@ class _Lab:
     """
 
     def __init__(
-        self, course: Course, submission: Submission, repaired: Repaired, files: Path
+        self,
+        course: Course,
+        submission: Submission,
+        repaired: Repaired,
+        released: NotebookNode,
+        files: Path,
     ) -> None:
         self._course, self._submission = course, submission
-        self._notebook = repaired.notebook
+        self._notebook, self._released = repaired.notebook, released
         self.files = files
         self.tasks: dict[str, TaskRecord] = {}
-        self.flags = [*repaired.flags, *scan(repaired.notebook)]
+        self.flags = [*repaired.flags, *scan(repaired.notebook, released)]
         self.cell_errors: dict[str, str] = {}
         for folder in (files, files / DELIVERABLES, files / CHARTS):
             folder.mkdir()
@@ -144,7 +162,9 @@ class _Lab:
             for done, task in enumerate(tasks):
                 self._tell(f"task {task}", _RUN_SHARE + (1 - _RUN_SHARE) * done / len(tasks))
                 start = time.monotonic()
-                if _is_judged(task):
+                if untouched := unwritten(task, self._notebook, self._released):
+                    verdict = judge(task, Evidence(attempt=untouched))
+                elif _is_judged(task):
                     problem = self._probe(task, kernel, space)
                     seed = self._course.seed(self._submission.student, task)
                     images = self._course.settings.accuracy_images
@@ -153,6 +173,7 @@ class _Lab:
                 else:
                     verdict = None
                 self.tasks[task] = task_record(task, verdict, time.monotonic() - start)
+            self.flags += _of_memory(self.cell_errors, self.tasks)
             self._keep(space)
 
     def leave(self, tasks: Collection[str], problem: str) -> None:
@@ -243,6 +264,16 @@ def _of_run(run: NotebookRun) -> Iterator[Flag]:
     if slow and run.stopped_at is None:
         text = f"Cells {', '.join(map(str, slow))} ran too long and were interrupted."
         yield Flag(kind="human", code="cell-interrupted", text=text)
+
+
+def _of_memory(cell_errors: Mapping[str, str], tasks: Mapping[str, TaskRecord]) -> Iterator[Flag]:
+    """Flag what may be the doing of whoever else was on the GPU."""
+    said = list(cell_errors.values())
+    for record in tasks.values():
+        said += [finding.measured for finding in record.verdict.findings] if record.verdict else []
+    if any(words in text.lower() for text in said for words in _NO_MEMORY):
+        text = "The GPU ran out of memory. If others were using it, grade this again: --regrade."
+        yield Flag(kind="human", code="gpu-out-of-memory", text=text)
 
 
 def _of_files(received: Received) -> Iterator[Flag]:

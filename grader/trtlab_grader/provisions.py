@@ -12,9 +12,11 @@ from filelock import FileLock
 from trtlab.backend import IS_EMULATED
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
 from trtlab.data import cache_dir
-from trtlab.lab.artifacts import TIMING_CACHE, provided, provided_folder
+from trtlab.lab.artifacts import MADE_IN, TIMING_CACHE, provided, provided_folder
+from trtlab_grader.course import LABS
 
 _ONNX, _FP32 = "resnet50_simplified.onnx", "resnet50_fp32.engine"
+_FP16 = "resnet50_fp16.engine"
 _DYNAMIC, _INT8, _CACHE = (
     "resnet50_dynamic_fp16.engine",
     "resnet50_int8.engine",
@@ -23,7 +25,7 @@ _DYNAMIC, _INT8, _CACHE = (
 _NEEDED: dict[int, tuple[str, ...]] = {
     1: (),
     2: (_ONNX, _FP32, _DYNAMIC),
-    3: (_ONNX, _FP32, _INT8, _CACHE),
+    3: (_ONNX, _FP32, _FP16, _INT8, _CACHE),
     4: (_ONNX, _DYNAMIC, _INT8),
     5: (_ONNX, _FP32, _DYNAMIC, _INT8),
     6: (_ONNX, _FP32, _DYNAMIC, _INT8, "results.json"),
@@ -48,6 +50,17 @@ def provide(lab: int, exclusive: AbstractContextManager[object]) -> Path:
             if lab == 2:
                 _time_fixed_batch()
     return folder
+
+
+def visible(lab: int) -> list[Path]:
+    """Return what a student's kernel may see of what is provided: not what its lab is to make.
+
+    Copied under a deliverable's name, that would be graded as the student's own.
+    """
+    folder = provided_folder()
+    names = [name for name in _NEEDED[lab] if MADE_IN[name] != LABS[lab - 1]]
+    shown = [folder / name for name in (*names, *(f"{name}.json" for name in names))]
+    return [path for path in (*shown, folder / TIMING_CACHE) if path.is_file()]
 
 
 def timing_cache() -> Path | None:

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from nbgrader.api import Gradebook
-
-from trtlab_grader.course import Course
+from trtlab.errors import InputError
+from trtlab_grader.course import Course, CourseError
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.records import LabRecord
 from trtlab_grader.reports.class_report import write_class_report
 from trtlab_grader.reports.feedback import write_feedback
@@ -21,11 +21,23 @@ def return_feedback(course: Course, students: Collection[str] = ()) -> Iterator[
     """Write feedback/{student}/feedback.html for everybody, or some; yield each path.
 
     Raises:
-        CourseError, OutputError: if something cannot be read or written.
+        InputError: if nothing of a student that was named has been graded.
+        CourseError: if nothing has been graded, or something cannot be read.
+        OutputError: if a page cannot be written.
     """
     store = Store(course.records)
-    with Gradebook(course.gradebook_url) as gradebook:
-        for student, records in _by_student(store.all_latest()).items():
+    graded = _by_student(store.all_latest())
+    if not graded:
+        raise CourseError(
+            "Nothing has been graded yet, so there is no feedback: run `trtlab-grade autograde`."
+        )
+    unknown = sorted(set(students) - set(graded))
+    if unknown:
+        raise InputError(
+            f"Nothing of {', '.join(unknown)} has been graded; graded are {', '.join(graded)}."
+        )
+    with open_gradebook(course) as gradebook:
+        for student, records in graded.items():
             if students and student not in students:
                 continue
             charts = [
@@ -47,7 +59,7 @@ def write_report(course: Course, path: Path | None = None) -> Path:
     """
     records = Store(course.records).all_latest()
     by_student = _by_student(records)
-    with Gradebook(course.gradebook_url) as gradebook:
+    with open_gradebook(course) as gradebook:
         enrolled = {student.id for student in gradebook.students} | set(by_student)
         grades = [
             grades_from_gradebook(gradebook, student, by_student.get(student, []))

@@ -1,7 +1,7 @@
 """A student's notebook in its kernel in the sandbox: run once, then probed task by task.
 
-A probe may end the kernel. Then the notebook runs again in a new one, so that the tasks after it
-are judged as well; a few times, not for ever.
+The notebook, or a probe, may end the kernel. Then the notebook runs again in a new one, up to where
+the first run ended, so that what was solved until then is judged; a few times, not for ever.
 """
 
 import copy
@@ -13,6 +13,7 @@ from types import TracebackType
 from nbformat import NotebookNode
 
 from trtlab_grader.kernel import CellResult, NotebookRun, SandboxedKernel, execute_notebook
+from trtlab_grader.notebooks.matching import grade_id_of, task_of
 
 MOST_KERNELS = 3
 _PROBE = """\
@@ -72,6 +73,8 @@ class StudentKernel:
     ) -> NotebookRun:
         """Run the notebook in a new kernel; check cells are left out.
 
+        When it is run again, the cell at which the first run ended is left out, and all after it.
+
         Raises:
             KernelError: if no kernel starts, which is not the student's doing.
         """
@@ -80,7 +83,10 @@ class StudentKernel:
         self._kernels += 1
         if self._timing_cache is not None:
             self._kernel.run(_WARM.format(path=str(self._timing_cache)), self._cell_seconds)
-        notebook = self._notebook if self.run is None else copy.deepcopy(self._notebook)
+        notebook = self._notebook
+        if self.run is not None:
+            notebook = copy.deepcopy(self._notebook)
+            notebook.cells = notebook.cells[: self.run.stopped_at]
         run = execute_notebook(
             notebook,
             self._kernel,
@@ -95,16 +101,36 @@ class StudentKernel:
     def probe(self, task: str, given: Path, made: Path) -> str:
         """Run a task's probe; return why it did not come to its end, or "" if it did."""
         if self._kernel is None or not self._kernel.alive:
-            if self.run is not None and self.run.stopped_at is not None:
-                return self.run.reason  # it would end the next kernel as well
-            if self._kernels >= MOST_KERNELS:
-                return f"the kernel has ended {self._kernels} times"
-            again = self.run_notebook()
-            if again.stopped_at is not None:
-                return again.reason
+            reason = self._revive(task)
+            if reason:
+                return reason
         assert self._kernel is not None
         code = _PROBE.format(task=task, given=str(given), made=str(made / task))
         return _problem(self._kernel.run(code, self._cell_seconds))
+
+    def _revive(self, task: str) -> str:
+        """Bring a new kernel to where a task can be probed; return why not, or ""."""
+        first = self.run
+        if first is not None and first.stopped_at is not None:
+            before = [result.seconds for at, result in first.cells.items() if at < first.stopped_at]
+            # What took that long would leave no time for probes.
+            if sum(before) > self._notebook_seconds / 2 or not self._was_reached(task):
+                return first.reason
+        if self._kernels >= MOST_KERNELS:
+            return f"the kernel has ended {self._kernels} times"
+        return self.run_notebook().reason
+
+    def _was_reached(self, task: str) -> bool:
+        """Whether the first run came past a cell in which the task is solved, or it has none."""
+        stopped_at = self.run.stopped_at if self.run else None
+        solutions = [
+            index
+            for index, cell in enumerate(self._notebook.cells)
+            if cell.cell_type == "code"
+            and (grade_id_of(cell) or "").startswith("task-")
+            and task_of(grade_id_of(cell) or "") == task
+        ]
+        return stopped_at is None or not solutions or solutions[0] < stopped_at
 
     @property
     def cell_errors(self) -> Mapping[str, str]:

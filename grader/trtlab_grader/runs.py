@@ -6,7 +6,6 @@ and a note says which record of a lab is in the gradebook; so the next run does 
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from trtlab.backend import IS_EMULATED
@@ -14,8 +13,10 @@ from trtlab.files import write_text
 from trtlab_grader.course import Course
 from trtlab_grader.dispatch import Job, Progress, dispatch
 from trtlab_grader.grading import grade_job
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.writer import write_grades
+from trtlab_grader.owned import sweep_scratch
 from trtlab_grader.records import LabRecord
 from trtlab_grader.store import Store
 from trtlab_grader.submissions import Submission, find_submissions, keys_of
@@ -71,15 +72,20 @@ def autograde(
         on_event: told of every step, from any thread.
 
     Raises:
-        CourseError: if another grader is at work, or a lab was not released.
+        CourseError: if another grader is at work, a lab was not released, or the gradebook cannot
+            be opened.
         InputError: if a student or a lab that was named does not exist.
         DispatchError, SandboxError: if nothing can be graded here.
     """
     outcome = Outcome()
     with course_lock(course):
+        with open_gradebook(course):
+            pass  # rather told now than after hours of grading
         wanted = find_submissions(course, students, assignments)
         keys = keys_of(course, find_submissions(course))
         store = Store(course.records)
+        store.sweep()
+        sweep_scratch()
         pending = []
         for submission in wanted:
             known = None if regrade else store.get(keys[submission])
@@ -87,6 +93,7 @@ def autograde(
                 pending.append(submission)
                 on_event(Event(submission, "waiting"))
             else:
+                store.make_latest(known)  # it is not, if the submission before it is back
                 _enter(course, submission, known, outcome)
                 on_event(Event(submission, "already graded", share=1.0, record=known))
         for submission, result in _graded(
@@ -147,7 +154,7 @@ def _waits_for_this_gpu(record: LabRecord) -> bool:
 
 def _enter(course: Course, submission: Submission, record: LabRecord, outcome: Outcome) -> None:
     """Enter a record into the gradebook, unless it is there."""
-    note = _note(course, record)
+    note = Store(course.records).entered(record.student, record.assignment)
     stamp = f"{record.key} {record.started}\n"
     if not note.is_file() or note.read_text(encoding="utf-8") != stamp:
         written = write_grades(course, [record])
@@ -157,7 +164,3 @@ def _enter(course: Course, submission: Submission, record: LabRecord, outcome: O
             return
         write_text(note, stamp)
     outcome.records[submission] = record
-
-
-def _note(course: Course, record: LabRecord) -> Path:
-    return course.records / "entered" / record.student / record.assignment

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,13 @@ class Stage:
         sandbox: where students' code and files are run.
         settings: the course's limits.
         provided: the folder of what the course provides; see provisions.py.
+        visible: what a student's kernel sees of it.
     """
 
     sandbox: Sandbox
     settings: Settings
     provided: Path
+    visible: Sequence[Path]
 
     def kernel(
         self, space: Workspace, notebook: NotebookNode, timing_cache: Path | None
@@ -41,11 +44,12 @@ class Stage:
         """Return the kernel of a student's notebook, not started yet."""
 
         def start() -> SandboxedKernel:
+            space.renew(notebook)
             return SandboxedKernel(
                 self.sandbox,
                 space.work,
                 self._limits(),
-                readonly=[space.labs, space.given, self.provided],
+                readonly=[space.labs, space.given, *self.visible],
                 writable=[space.made],
                 environment=self._environment(),
                 gpu=not IS_EMULATED,

@@ -8,16 +8,17 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from trtlab.files import write_text
+from trtlab_grader.owned import owned_folder, sweep
 from trtlab_grader.records import SCHEMA_VERSION, LabRecord
 
 RECORD, DELIVERABLES, CHARTS, NOTEBOOK = "record.json", "deliverables", "charts", "executed.ipynb"
-_LATEST = "latest"
+_LATEST, _ENTERED = "latest", "entered"
+_STAGED = ".new-"
 
 
 def content_key(**parts: object) -> str:
@@ -55,19 +56,35 @@ class Store:
         self._root.mkdir(parents=True, exist_ok=True)
         write_text(files / RECORD, record.model_dump_json(round_trip=True, indent=1))
         target = self.folder(record.key)
-        # Moved beside the target first: a rename is atomic within one file system only.
-        staged = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
-        shutil.move(files, staged / "record")
-        try:
-            if target.exists():
-                os.replace(target, staged / "retired")
-            os.replace(staged / "record", target)
-        except OSError:
-            # Another process has just put the same record; theirs is as good.
-            if self.get(record.key) is None:
-                raise
-        shutil.rmtree(staged, ignore_errors=True)
-        write_text(self._pointer(record.student, record.assignment), record.key + "\n")
+        with owned_folder(self._root, _STAGED) as staged:
+            # Moved beside the target first: a rename is atomic within one file system only.
+            shutil.move(files, staged / "record")
+            try:
+                if target.exists():
+                    os.replace(target, staged / "retired")
+                os.replace(staged / "record", target)
+            except OSError:
+                # Another process has just put the same record; theirs is as good.
+                if self.get(record.key) is None:
+                    raise
+        self.make_latest(record)
+
+    def make_latest(self, record: LabRecord) -> None:
+        """Let a record that is kept be the newest of its student and lab."""
+        pointer = self._pointer(record.student, record.assignment)
+        if not pointer.is_file() or pointer.read_text(encoding="ascii").strip() != record.key:
+            write_text(pointer, record.key + "\n")
+
+    def entered(self, student: str, assignment: str) -> Path:
+        """Return the file that says which record of a student's lab is in the gradebook."""
+        return self._root / _ENTERED / student / assignment
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed have left; the course's lock is held."""
+        sweep(self._root, _STAGED)
+        for kind in (_LATEST, _ENTERED):
+            for unfinished in (self._root / kind).glob("*/.*.part"):
+                unfinished.unlink(missing_ok=True)
 
     def latest(self, student: str, assignment: str) -> LabRecord | None:
         """Return the newest record of a student's lab, whatever was submitted since."""

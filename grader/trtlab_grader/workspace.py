@@ -9,13 +9,14 @@ evidence/{assignment}/, evidence/made/{task}/   those copies: ours
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from trtlab_grader.owned import owned_folder
 from trtlab_grader.receive import Allowance, Received, receive
 
 WORK_ALLOWANCE = Allowance(files=3000)
@@ -59,8 +60,27 @@ class Workspace:
         """The copy of the lab's folder that is judged."""
         return self.evidence / self.assignment
 
+    def renew(self, notebook: NotebookNode) -> None:
+        """Empty the folders that the kernel writes to, and put the notebook into its own.
+
+        A kernel that takes the place of another then starts as the first one did, whatever that
+        one has left: a full disk, no folder at all.
+        """
+        for folder in (self.work, self.made):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o755, exist_ok=True)
+        nbformat.write(notebook, self.work / f"{self.assignment}.ipynb")
+
     def give(self, task: str) -> Path:
-        """Return the empty folder that a task's probe fills."""
+        """Return the empty folder that a task's probe fills.
+
+        What lies where the kernel will answer goes: it was put there before anything was asked.
+        """
+        answers = self.made / task
+        with suppress(OSError):
+            if answers.is_symlink():
+                answers.unlink()
+        shutil.rmtree(answers, ignore_errors=True)
         folder = self.given / task
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o755)
@@ -99,19 +119,16 @@ def workspace(
         earlier: assignment -> folder with what that lab left; copied in, since the kernel's user
             could not read the course directory.
     """
-    root = Path(tempfile.mkdtemp(prefix="trtlab-"))
-    space = Workspace(root, assignment)
-    try:
+    with owned_folder(Path(tempfile.gettempdir())) as root:
+        space = Workspace(root, assignment)
         root.chmod(0o755)
-        for folder in (space.labs, space.work, space.given, space.made, space.evidence):
+        for folder in (space.labs, space.given, space.evidence):
             folder.mkdir(mode=0o755)
         for name, folder in earlier.items():
             for parent in (space.labs, space.evidence):
                 _copy_plain(folder, parent / name)
-        nbformat.write(notebook, space.work / f"{assignment}.ipynb")
+        space.renew(notebook)
         yield space
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _copy_plain(source: Path, target: Path) -> None:

@@ -59,6 +59,27 @@ class TestAttempts:
         attempt, result = attempts.attempt("f", raising(error))
         assert (attempt.stage, attempt.error, result) == ("raised", said, None)
 
+    def test_a_message_of_any_length_is_cut(self) -> None:
+        attempt, _ = attempts.attempt("f", raising(ValueError("x" * 10**6)))
+        assert attempt.error == "ValueError: " + "x" * (2000 - len("ValueError: "))
+
+    @pytest.mark.parametrize("raised", [ValueError("no"), SystemExit(1), RecursionError()])
+    def test_an_exception_that_cannot_be_read_is_one_all_the_same(
+        self, raised: BaseException
+    ) -> None:
+        class UnreadableError(Exception):
+            def __str__(self) -> str:
+                raise raised
+
+        attempt, result = attempts.attempt("f", raising(UnreadableError()))
+        assert (attempt.stage, result) == ("raised", None)
+        assert attempt.error == "An exception whose message cannot be read"
+
+    def test_a_message_that_no_file_can_hold_is_replaced(self) -> None:
+        attempt, _ = attempts.attempt("f", raising(ValueError("half \ud800 of a pair")))
+        assert attempt.error == "ValueError: half ? of a pair"
+        assert Attempt.model_validate_json(attempt.model_dump_json()) == attempt
+
     def test_a_student_can_still_interrupt(self) -> None:
         with pytest.raises(KeyboardInterrupt):
             attempts.attempt("f", raising(KeyboardInterrupt()))

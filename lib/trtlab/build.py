@@ -199,6 +199,10 @@ def _add_profiles(
 def _fixed_batch(network: Any) -> int | None:
     """Return the batch that the network is fixed at, None if it is dynamic."""
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    if not inputs or not all(tuple(tensor.shape) for tensor in inputs):
+        raise BuildError(
+            "The model has no input with a batch dimension, so that there is nothing to run it on."
+        )
     for tensor in inputs:
         if -1 in tuple(tensor.shape)[1:]:
             raise BuildError(

@@ -16,7 +16,13 @@
 
 A message says what was wrong, what was there, and what to do next. The command line prints it as
 one line and exits with a non-zero status; a traceback there is a bug.
+
+CourseFault stands apart: a TrtLabError about a student's file costs that student points, and this
+must not.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class TrtLabError(Exception):
@@ -69,3 +75,23 @@ class ResultsError(TrtLabError):
 
 class OutputError(TrtLabError):
     """A file could not be written; nothing half-written was left behind."""
+
+
+class CourseFault(Exception):
+    """What the course itself provides cannot be used; no student is to be judged by that."""
+
+
+@contextmanager
+def of_the_course(what: str) -> Iterator[None]:
+    """Raise a TrtLabError of the block as a CourseFault.
+
+    Args:
+        what: what the block makes, opens or runs, which is none of a student's.
+    """
+    try:
+        yield
+    except TrtLabError as error:
+        raise CourseFault(
+            f"{what} is the course's own and cannot be used: {error} Nobody loses points by it; "
+            "mend it, or remove the folder `provided` in the cache, and grade again."
+        ) from error

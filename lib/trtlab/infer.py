@@ -18,7 +18,7 @@ import numpy as np
 from trtlab.backend import cuda, device_context, trt
 from trtlab.backend.compat import device_memory_bytes
 from trtlab.engines import load_engine
-from trtlab.errors import InferenceError, InputError
+from trtlab.errors import EngineError, InferenceError, InputError
 from trtlab.logger import LOGGER
 from trtlab.tensors import Array, Shape, require_finite, require_fit, tensor_specs
 
@@ -75,7 +75,13 @@ class TensorRTInference:
                 f"There is no optimization profile {profile}; the engine has "
                 f"{self._engine.num_optimization_profiles}, counted from 0."
             )
-        self.max_batch = next(iter(self.inputs.values())).profiles[profile].max[0]
+        if not self.inputs or not self.outputs:
+            raise EngineError(
+                f"The engine has {len(self.inputs)} inputs and {len(self.outputs)} outputs; it "
+                "takes one of each at least to run it. Build it from a model that has both."
+            )
+        largest = next(iter(self.inputs.values())).profiles[profile].max
+        self.max_batch = largest[0] if largest else 1  # a scalar has no batch
         try:
             with device_context():
                 self._create_context()

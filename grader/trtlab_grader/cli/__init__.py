@@ -6,12 +6,12 @@ function: `trtlab-grade --help` and a mistyped option answer at once.
 
 import typer
 
-from trtlab.cli.console import ErrorReportingGroup
 from trtlab_grader.cli import demo, grades, setup
+from trtlab_grader.cli.common import GraderGroup
 
 app = typer.Typer(
     name="trtlab-grade",
-    cls=ErrorReportingGroup,
+    cls=GraderGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -33,7 +33,7 @@ def trtlab_grade() -> None:
 
     [bold]trtlab-grade autograde[/bold]          every notebook in a sandbox, every task judged
 
-    [bold]nbgrader formgrader[/bold]             read and grade what a person must (in JupyterLab)
+    [bold]jupyter lab[/bold]                     formgrader (menu Nbgrader): what a person grades
 
     [bold]trtlab-grade feedback[/bold]           a page for each student
 
@@ -41,7 +41,8 @@ def trtlab_grade() -> None:
 
     [bold]trtlab-grade export[/bold]             CSV, for Canvas or Moodle too
 
-    Every command but init works in the course directory that you are in, or in --course.
+    Every command but init works in the course directory that you are in, or in --course. The whole
+    way is in docs/instructors.md.
     """
 
 

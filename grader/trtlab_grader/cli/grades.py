@@ -1,5 +1,6 @@
 """`trtlab-grade autograde`, `feedback`, `report` and `export`: grades, and what is made of them."""
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -65,17 +66,21 @@ def autograde(
     from trtlab_grader.runs import autograde as run
 
     opened = open_course(course)
-    with followed(json) as view:
-        outcome = run(
-            opened,
-            students or (),
-            lab or (),
-            sandbox=sandbox,
-            regrade=not resume,
-            scheduler=scheduler,
-            jobs=jobs,
-            on_event=view,
-        )
+    try:
+        with followed(json) as view:
+            outcome = run(
+                opened,
+                students or (),
+                lab or (),
+                sandbox=sandbox,
+                regrade=not resume,
+                scheduler=scheduler,
+                jobs=jobs,
+                on_event=view,
+            )
+    except KeyboardInterrupt:
+        print("What has been graded is kept; the same command goes on.", file=sys.stderr)
+        raise
     if json:
         print_json(summary(outcome))
     else:
@@ -89,11 +94,8 @@ def feedback(students: StudentsArgument = None, course: CourseOption = HERE) -> 
     from trtlab_grader.course import open_course
     from trtlab_grader.returns import return_feedback
 
-    written = list(track(return_feedback(open_course(course), students or ()), "Feedback"))
-    for path in written:
+    for path in list(track(return_feedback(open_course(course), students or ()), "Feedback")):
         say(str(path))
-    if not written:
-        out.print("Nothing has been graded yet: run `trtlab-grade autograde` first.")
 
 
 def report(

@@ -29,8 +29,9 @@ def init(
 
     course = init_course(directory, Settings(name=name, gradebook=gradebook))
     say(f"Course directory: {course.root}")
-    say(f"Edit the labs in:  {course.source}")
+    say(f"Edit the labs in:  {course.source}, then run `trtlab-grade release`")
     say(f"Give to students:  {course.release}")
+    say("Next: cd there, and `trtlab-grade doctor` says what grading needs on this machine.")
 
 
 def release(course: CourseOption = HERE) -> None:
@@ -50,13 +51,14 @@ def collect(
     course: CourseOption = HERE,
     roster: Annotated[
         Path | None,
-        typer.Option(help="CSV that maps names in the LMS to ids: two columns, name and id."),
+        typer.Option(help="CSV that maps names in the LMS to ids: columns name, id; see docs."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Take submissions from Canvas, Moodle or plain folders into submitted/.
 
-    What is taken and what is refused is listed with the reason; a refused file stops no other.
+    What is taken and what is refused is listed with the reason; a refused file stops no other. The
+    newest of a file counts, and what was graded before is graded again only where it has changed.
     """
     from trtlab_grader.course import open_course
     from trtlab_grader.lms.collect import collect as collect_into
@@ -70,6 +72,8 @@ def collect(
     for line in collected.refused_lines():
         say(f"refused: {line}")
     out.print(f"{len(collected.taken)} taken, {len(collected.refused)} refused")
+    if collected.taken:
+        out.print("Next: trtlab-grade autograde")
 
 
 def doctor(course: CourseOption = HERE, json: JsonFlag = False) -> None:

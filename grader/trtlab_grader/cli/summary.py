@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trtlab_grader.records import LabRecord
+from trtlab_grader.records import LabRecord, TaskRecord
 from trtlab_grader.runs import Outcome
 from trtlab_grader.samples import Sample
 
@@ -25,10 +25,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def print_summary(outcome: Outcome, console: Console) -> None:
     """Print a row for each lab of each student, and what is open."""
+    if not outcome.records and not outcome.failed:
+        console.print("Nothing has been handed in yet: `trtlab-grade collect` takes submissions.")
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("student", "lab", "points", "open", "flags"):
+    for column in ("student", "lab", "points", "open tasks", "flags"):
         table.add_column(column, justify="right" if column == "points" else "left")
-    for record in outcome.records.values():
+    for record in sorted(outcome.records.values(), key=lambda r: (r.student, r.assignment)):
         facts = _facts(record)
         table.add_row(
             Text(record.student),
@@ -46,6 +49,10 @@ def _print_remarks(outcome: Outcome, console: Console) -> None:
         console.print("Graded without a sandbox: students' code ran with your rights.")
     if any(task for record in outcome.records.values() for task in _facts(record)["needs_gpu"]):
         console.print("Tasks on speed are open until this runs on a machine with an NVIDIA GPU.")
+    if any(task for record in outcome.records.values() for task in _facts(record)["needs_person"]):
+        console.print("Documentation is graded by a person: `jupyter lab`, Nbgrader, Formgrader.")
+    if any(flag.kind != "note" for record in outcome.records.values() for flag in record.flags):
+        console.print("What the flags are about: `trtlab-grade report`, under To look at.")
     for submission, why in outcome.failed.items():
         console.print(
             f"Not graded: {submission.student} {submission.assignment}: {why}", markup=False
@@ -75,11 +82,17 @@ def _facts(record: LabRecord) -> dict[str, Any]:
         "points": record.points,
         "max_points": sum(task.verdict.max_points for task in tasks if task.verdict),
         "needs_gpu": [task.task for task in tasks if task.status == "needs a GPU"],
-        "needs_person": [task.task for task in tasks if task.status == "needs a person"],
+        "needs_person": [task.task for task in tasks if _waits_for_a_person(task)],
         "isolation": record.isolation,
         "seconds": record.seconds,
         "flags": [flag.model_dump() for flag in record.flags],
     }
+
+
+def _waits_for_a_person(task: TaskRecord) -> bool:
+    """Whether there is something to read; the gradebook gives 0 where nothing was written."""
+    written = task.verdict is None or task.verdict.state != "not started"
+    return task.status == "needs a person" and written
 
 
 def _flag_words(record: LabRecord) -> str:

@@ -2,9 +2,7 @@
 
 import json
 import secrets
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +21,7 @@ from trtlab_grader.kernel.outputs import (
 )
 from trtlab_grader.kernel.relay import Relay
 from trtlab_grader.kernel.wire import CHANNELS, PORTS, PREFIX, TooLarge, Wire, socket_name
+from trtlab_grader.owned import owned_folder
 from trtlab_grader.sandbox import Job, Limits, Sandbox, SandboxError, Stop
 
 _START_SECONDS = 120.0
@@ -141,8 +140,7 @@ class SandboxedKernel:
 
     def _start(self) -> None:
         # In /tmp and short, because the path of a Unix socket has at most 107 bytes.
-        base = Path(tempfile.mkdtemp(prefix="trtlab-", dir="/tmp"))
-        self._stack.callback(shutil.rmtree, base, ignore_errors=True)
+        base = self._stack.enter_context(owned_folder(Path("/tmp")))
         inner, outer = base / "in", base / "out"
         inner.mkdir()
         outer.mkdir()

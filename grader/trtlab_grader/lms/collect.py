@@ -7,13 +7,11 @@ half-written is ever graded. What is not taken is reported, and stops nothing el
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from nbgrader.api import Gradebook
 
 from trtlab.errors import DataError
 from trtlab.lab.exchange import ExchangeError, read_bytes
@@ -21,9 +19,11 @@ from trtlab_grader.course import Course
 from trtlab_grader.lms.downloads import Download, Refused, open_downloads
 from trtlab_grader.lms.naming import Place, place_of
 from trtlab_grader.lms.roster import Person, Roster, read_roster, student_id_problem
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 
 TIMESTAMP = "timestamp.txt"
+_LONGEST_NAME = 128  # in nbgrader's database; PostgreSQL insists on it
 _TIME = "%Y-%m-%d %H:%M:%S.%f UTC"
 
 
@@ -76,7 +76,8 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
     """Take submissions out of a folder or zip of downloads.
 
     Where a student handed in a file several times, the newest counts. What is older than what
-    submitted/ has already is refused. With a roster, the gradebook gets names and LMS numbers too.
+    submitted/ has already is refused. The gradebook gets names and LMS numbers too, from the roster
+    where there is one.
 
     Args:
         course: where to.
@@ -84,7 +85,7 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
         roster: CSV that maps names in the LMS to ids; see roster.py.
 
     Raises:
-        CourseError: if a grader is at work in the course.
+        CourseError: if a grader is at work in the course, or its gradebook cannot be opened.
         DataError: if the download or the roster cannot be read, or the disk is too small for it.
     """
     people = read_roster(roster) if roster else None
@@ -95,9 +96,11 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
         with tempfile.TemporaryDirectory(dir=course.root, prefix=".collect-") as staging:
             for (student, assignment), files in sorted(submissions.items()):
                 _take(course, student, assignment, files, Path(staging), result)
+        taken = {submission.student for submission in result.taken}
         if people:
-            taken = {submission.student for submission in result.taken}
             _enter_names(course, [person for person in people.people if person.id in taken])
+        elif taken:
+            _enter_lms_names(course, taken, submissions)
     return result
 
 
@@ -216,8 +219,22 @@ def _time_of(folder: Path) -> datetime:
         return datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 
+def _enter_lms_names(
+    course: Course, taken: Iterable[str], submissions: Mapping[tuple[str, str], list[_File]]
+) -> None:
+    """Give students without a name the one that the LMS uses: formgrader shows names, not ids."""
+    places = {student: files[0].place for (student, _), files in submissions.items()}
+    with open_gradebook(course) as gradebook:
+        named = {known.id for known in gradebook.students if known.first_name or known.last_name}
+        for student in sorted(set(taken) - named):
+            place = places[student]
+            name = place.name[:_LONGEST_NAME]
+            names = {"first_name": "", "last_name": name, "lms_user_id": place.lms_id}
+            gradebook.update_or_create_student(student, **names)
+
+
 def _enter_names(course: Course, people: Iterable[Person]) -> None:
-    with Gradebook(course.gradebook_url) as gradebook:
+    with open_gradebook(course) as gradebook:
         for person in people:
             facts = {
                 "first_name": person.first_name or None,

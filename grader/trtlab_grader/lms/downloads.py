@@ -89,7 +89,11 @@ def open_downloads(source: Path) -> Iterator[tuple[list[Download], list[Refused]
     try:
         archive = zipfile.ZipFile(source)
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise DataError(f"{source} is neither a folder nor a zip: {error}") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise DataError(
+            f"{source} is neither a folder nor a zip that can be read: {why}. Name the zip that "
+            "your LMS gave you, or the folder that you unpacked it into."
+        ) from error
     with archive:
         yield _sorted_out(_in_zip(archive))
 

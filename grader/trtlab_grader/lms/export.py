@@ -14,6 +14,7 @@ from nbgrader.api import Gradebook, MissingEntry, Student
 from trtlab.errors import InputError
 from trtlab.files import write_text
 from trtlab_grader.course import Course
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 
 Cell = str | float | None
 Row = list[Cell]
@@ -49,12 +50,13 @@ def export(course: Course, output: Path, layout: str = "csv") -> Path:
         layout: "csv", "canvas" or "moodle".
 
     Raises:
+        CourseError: if the gradebook cannot be opened.
         InputError: if there is no such layout.
         OutputError: if the file cannot be written.
     """
     if layout not in _LAYOUTS:
         raise InputError(f"There is no layout {layout!r}; there are {', '.join(_LAYOUTS)}.")
-    with Gradebook(course.gradebook_url) as gradebook:
+    with open_gradebook(course) as gradebook:
         rows = _LAYOUTS[layout](_read(gradebook))
         text = io.StringIO(newline="")
         csv.writer(text).writerows([_safe(cell) for cell in row] for row in rows)

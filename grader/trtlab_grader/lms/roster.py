@@ -67,7 +67,10 @@ def read_roster(path: Path) -> Roster:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
         rows = list(csv.DictReader(text.splitlines(), strict=True))
     except (ExchangeError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The roster {path} cannot be read: {error}") from error
+        raise DataError(
+            f"The roster {path} is no CSV that can be read: {error}. Its columns are name and id, "
+            "and any of lms_id, first_name, last_name, email."
+        ) from error
     people = []
     for number, row in enumerate(rows, start=2):
         if not {"name", "id"} <= row.keys():

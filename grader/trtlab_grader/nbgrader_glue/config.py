@@ -25,7 +25,7 @@ def configure(course: Course, record_for: RecordFor | str = RECORD_FOR) -> Confi
 
     Also puts the environment's programs on PATH: nbgrader runs `alembic` when it makes a gradebook.
     """
-    _put_environment_on_path()
+    put_environment_on_path()
     c = release_settings()
     c.CourseDirectory.root = str(course.root)
     c.CourseDirectory.db_url = course.gradebook_url
@@ -47,7 +47,8 @@ def configure(course: Course, record_for: RecordFor | str = RECORD_FOR) -> Confi
     return c
 
 
-def _put_environment_on_path() -> None:
+def put_environment_on_path() -> None:
+    """Put the environment's programs on PATH, unless they are there."""
     if shutil.which("alembic") is None:
         programs = Path(sys.executable).parent
         os.environ["PATH"] = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])

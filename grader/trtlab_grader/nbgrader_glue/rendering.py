@@ -4,11 +4,12 @@ nbgrader renders Markdown cells and comments with whatever HTML is in them, in t
 browser. Outputs need no cleaning: repaired notebooks have none but the grader's own.
 """
 
+import re
 from typing import Any
 
 import bleach  # type: ignore[import-untyped]
 from bleach.css_sanitizer import CSSSanitizer  # type: ignore[import-untyped]
-from nbconvert.filters import markdown2html
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 
@@ -23,15 +24,23 @@ _ATTRIBUTES = {
     "*": ["class", "id", "style", "align"],
     "img": ["src", "alt", "title", "width", "height"],
 }
+# Boxes of a list of tasks are form elements, which nothing that a student wrote may have.
+_BOX = re.compile(r'<input class="task-list-item-checkbox" type="checkbox" disabled( checked)?/>')
+# nbgrader's pages have no style for tables, and frame every picture in red.
+_TABLE = '<table class="table table-condensed" style="width: auto">'
+_PICTURE = '<img style="border: 0; max-width: 100%" '
 
 
 def safe_markdown(source: str) -> str:
     """Return Markdown as HTML in which nothing runs and nothing posts."""
-    html = markdown2html(source)
+    renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
+    html = MarkdownWithMath(renderer=renderer).render(source)
+    html = _BOX.sub(lambda box: "\u2611 " if box[1] else "\u2610 ", html)
     clean: str = bleach.clean(
         html, tags=_TAGS, attributes=_ATTRIBUTES, css_sanitizer=CSSSanitizer()
     )
-    return clean
+    # Of two attributes of one name, the first counts.
+    return clean.replace("<table>", _TABLE).replace("<img ", _PICTURE)
 
 
 class DropNotes(NbGraderPreprocessor):

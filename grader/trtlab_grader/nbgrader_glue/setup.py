@@ -9,6 +9,7 @@ from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 
+from trtlab.errors import OutputError
 from trtlab.files import write_bytes, write_text
 from trtlab_grader.course import (
     Course,
@@ -19,6 +20,7 @@ from trtlab_grader.course import (
     write_settings,
 )
 from trtlab_grader.nbgrader_glue.config import configure
+from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 
 _log = logging.getLogger("trtlab_grader.nbgrader")
@@ -59,10 +61,19 @@ def init_course(root: Path, settings: Settings | None = None) -> Course:
     Args:
         root: the directory; made if it is missing.
         settings: of a new course; ignored where there is a course.toml.
+
+    Raises:
+        CourseError: if the gradebook cannot be opened, or nbgrader does not accept a notebook.
+        OutputError: if the directory cannot be written.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    write_settings(root, settings or Settings())
-    write_secret(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        write_settings(root, settings or Settings())
+        write_secret(root)
+    except OSError as error:
+        raise OutputError(
+            f"{root} cannot be made: {error.strerror}. Choose another folder."
+        ) from error
     for file in sorted(solutions().glob("*/*")):
         copy = root / "source" / file.parent.name / file.name
         if file.suffix in _SOURCE_FILES and not copy.exists():
@@ -81,13 +92,19 @@ def release_course(course: Course) -> list[str]:
         the assignments.
 
     Raises:
-        CourseError: if nbgrader does not accept an assignment; its earlier release stays.
+        CourseError: if nbgrader does not accept an assignment, whose earlier release stays; or if
+            the gradebook cannot be opened.
     """
     config = configure(course)
     assignments = sorted(path.parent.name for path in course.source.glob("*/*.ipynb"))
     assignments = list(dict.fromkeys(assignments))
     if not assignments:
-        raise CourseError(f"{course.source} has no notebooks: nothing to release.")
+        raise CourseError(
+            f"{course.source} has no notebooks: nothing to release. `trtlab-grade init "
+            f"{course.root}` puts back those that are missing."
+        )
+    with open_gradebook(course):
+        pass  # nbgrader would blame the first notebook for it
     with course_lock(course), tempfile.TemporaryDirectory(dir=course.root, prefix=".new-") as new:
         for assignment in assignments:
             directory = CourseDirectory(config=config, assignment_id=assignment)

@@ -16,6 +16,7 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Any as AnyTrait
 from traitlets.utils.importstring import import_item
 
+from trtlab.checks.registry import import_checks
 from trtlab.errors import TrtLabError
 from trtlab.feedback import html_card, text_card
 from trtlab_grader.course import open_course
@@ -25,6 +26,9 @@ from trtlab_grader.store import CHARTS, Store
 
 RecordFor = Callable[[str, str, Path], LabRecord]
 """(student, assignment, path of the submitted notebook) -> how it was graded."""
+
+# Cards name misconceptions, which are registered by the modules of the checks.
+import_checks()
 
 NOTES_TAG = "trtlab-notes"
 NEEDS_GPU = "needs a GPU: not all of this task could be measured; grade again on a machine with one"

@@ -181,13 +181,16 @@ def _card(about: Task, record: LabRecord | None, grades: StudentGrades) -> _Task
     return _TaskCard(about, grade, verdict, state, word)
 
 
-def _waiting(grades: StudentGrades) -> Mapping[str, list[tuple[Task, float]]]:
-    """Return what is still open, by what it waits for."""
+def _waiting(grades: StudentGrades) -> Mapping[str, list[tuple[Task, TaskGrade]]]:
+    """Return what is still open, by what it waits for.
+
+    A person may also take away what a pre-check gave, so all that waits for one is open.
+    """
     return {
         status: [
-            (TASKS[number], grade.open_points)
+            (TASKS[number], grade)
             for number, grade in grades.tasks.items()
-            if grade.status == status and grade.open_points
+            if grade.status == status and (grade.open_points or status == "needs a person")
         ]
         for status in ("needs a GPU", "needs a person")
     }

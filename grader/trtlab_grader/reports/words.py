@@ -1,8 +1,7 @@
 """Words that both reports use: of states, labs, machines and misconceptions."""
 
-import importlib
-
 from trtlab.checks.misconceptions import MISCONCEPTIONS, Misconception
+from trtlab.checks.registry import import_checks
 from trtlab.checks.verdict import State
 from trtlab_grader.course import LABS
 from trtlab_grader.records import LabRecord
@@ -16,8 +15,7 @@ STATE_WORDS: dict[State, str] = {
 }
 
 # A misconception is registered by the module of the check that recognises it.
-for _number in range(1, len(LABS) + 1):
-    importlib.import_module(f"trtlab.checks.lab{_number}")
+import_checks()
 
 
 def lab_title(number: int) -> str:

@@ -18,6 +18,7 @@ from labs.harness import solution_path
 from labs.steps import contents, lost
 from trtlab.checks.registry import judge
 from trtlab.checks.verdict import Verdict
+from trtlab.errors import CourseFault, ModelError
 from trtlab.lab import artifacts, evaluation
 from trtlab.lab.bench import LocalBench
 from trtlab.lab.exchange import ExchangeError
@@ -234,13 +235,48 @@ class TestEngines:
         assert verdict.points == 0
         assert name in verdict.findings[0].measured
 
+    @pytest.mark.parametrize("task", ["5.4", "5.5"])
+    def test_a_provided_engine_that_fails_is_nobodys_fault(
+        self,
+        task: str,
+        reference: dict[str, Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (tmp_path / "broken.engine").write_bytes(b"no engine")
+        monkeypatch.setattr(artifacts, "provided", lambda name: tmp_path / "broken.engine")
+        scene = scene_after(task, reference, tmp_path)
+        with pytest.raises(CourseFault, match=r"The provided resnet50_.*\.engine"):
+            evidence_of(task, scene)
+
+    def test_a_model_that_is_not_there_is_nobodys_fault(
+        self,
+        reference: dict[str, Any],
+        small_engine: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def gone(self: Digits) -> nn.Module:
+            raise ModelError("there are no weights")
+
+        scene = scene_after("5.5", reference, tmp_path)
+        shutil.copyfile(small_engine, scene.folder / "resnet50_int8.engine")
+        monkeypatch.setattr(type(evaluation.load_workload()), "load_model", gone)
+        with pytest.raises(CourseFault, match="The trained model"):
+            evidence_of("5.5", scene)
+
     def test_an_engine_that_answers_nan_is_measured_at_nothing(
-        self, reference: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        reference: dict[str, Any],
+        small_engine: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def nan(self: LocalBench, engine: Path, images: np.ndarray, batch: int) -> np.ndarray:
             return np.full((len(images), 10), np.nan, np.float32)
 
         scene = scene_after("5.4", reference, tmp_path)
+        shutil.copyfile(small_engine, scene.folder / "resnet50_dynamic_fp16.engine")
         monkeypatch.setattr(LocalBench, "run_engine", nan)
         verdict = verdict_of("5.4", scene)
         assert verdict.points == 0
@@ -251,10 +287,12 @@ class TestEngines:
         self,
         shape: tuple[int, ...],
         reference: dict[str, Any],
+        small_engine: Path,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         scene = scene_after("5.5", reference, tmp_path)
+        shutil.copyfile(small_engine, scene.folder / "resnet50_int8.engine")
         monkeypatch.setattr(LocalBench, "run_engine", lambda *_: np.zeros(shape, np.bool_))
         assert verdict_of("5.5", scene).points == 0
 

@@ -105,6 +105,19 @@ def tells_mistakes_apart(square: ScoredRun, uneven: ScoredRun) -> bool:
     return not any(_near(one, other) for one, other in confusable)
 
 
+def measures(run: ScoredRun) -> bool:
+    """Return whether the top-1 reported of a run is the right one, or a known mistake's.
+
+    Anything else was not measured, and a constant least of all.
+    """
+    if run.reported is None:
+        return False
+    truth = _Truth(run)
+    known = [truth.exact, truth.along_the_batch(), *truth.overshot(), *truth.averaged()]
+    reported = run.reported[0]
+    return any(_near(scale * reported, score[0]) for score in known for scale in (1, 100))
+
+
 @check("5.3")
 def scores(evidence: ScoreEvidence) -> list[Finding]:
     """Judge an accuracy function by what it reported of a classifier that is known."""

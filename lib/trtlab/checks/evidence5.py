@@ -22,12 +22,16 @@ class TimedCall(_Facts):
         waited: whether the device was synchronised before the next call.
         queued: whether earlier work was still under way when it was made.
         given_input: whether it got the very input that the function was given.
+        at_most_ms: what a stopwatch around it may show, if the function did nothing else: as long
+            as the device heard nothing between the end of the work before and the next call. On a
+            busy machine that is more than the work. 0 where it does not excuse more.
     """
 
     work_ms: float
     waited: bool
     queued: bool
     given_input: bool
+    at_most_ms: float = 0.0
 
 
 class LatencyEvidence(Evidence):

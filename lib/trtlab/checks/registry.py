@@ -43,10 +43,15 @@ def check(task: str) -> Callable[[Check[E]], Check[E]]:
     return register
 
 
+def import_checks() -> None:
+    """Import the checks of every lab, so that all misconceptions that they name are registered."""
+    for lab in sorted({task.lab for task in TASKS.values()}):
+        _import_checks_of(lab)
+
+
 def checked_tasks() -> list[str]:
     """Return the numbers of all tasks that a check grades; pre-checks of documentation do not."""
-    for lab in {task.lab for task in TASKS.values()}:
-        _import_checks_of(lab)
+    import_checks()
     return sorted(task for task in _CHECKS if TASKS[task].category != "documentation")
 
 

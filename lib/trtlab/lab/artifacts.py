@@ -16,7 +16,7 @@ from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
 from trtlab.calibration_cache import CalibrationCache
 from trtlab.data import cache_dir
 from trtlab.engines import current_gpu, load_engine
-from trtlab.errors import InputError, TrtLabError
+from trtlab.errors import InputError, TrtLabError, of_the_course
 from trtlab.export import load_onnx
 from trtlab.files import sha256
 from trtlab.lab.provided_results import ENGINES, measure_provided
@@ -88,19 +88,26 @@ def provided(name: str) -> Path:
 
     Raises:
         InputError: if there is no such deliverable.
+        CourseFault: if it cannot be made.
     """
     _require_known(name)
-    folder = provided_folder()
-    path = folder / name
-    if not path.is_file():
-        _MAKERS[name](folder)
+    with of_the_course(f"The provided {name}"):
+        folder = provided_folder()
+        path = folder / name
+        if not path.is_file():
+            _MAKERS[name](folder)
     return path
 
 
 def reference_model() -> tuple[Workload, nn.Module]:
-    """Return the course's workload and its trained model."""
-    workload = load_workload()
-    return workload, workload.load_model()
+    """Return the course's workload and its trained model.
+
+    Raises:
+        CourseFault: if there is none.
+    """
+    with of_the_course("The trained model"):
+        workload = load_workload()
+        return workload, workload.load_model()
 
 
 class _Note:

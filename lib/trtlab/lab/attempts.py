@@ -6,6 +6,9 @@ from typing import Any
 
 from trtlab.checks.evidence import Attempt
 
+LONGEST_ERROR = 2000
+"""Characters of an error that are kept: enough to read, whatever the exception carries."""
+
 
 def attempt(what: str, run: Callable[[], Any]) -> tuple[Attempt, Any]:
     """Run a piece of the student's code; return how far it got, and its result or None."""
@@ -16,10 +19,23 @@ def attempt(what: str, run: Callable[[], Any]) -> tuple[Attempt, Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: the cell goes on to its points
+        return Attempt(stage="raised", what=what, error=described(error)), None
+
+
+def described(error: BaseException) -> str:
+    """Return "ValueError: the first line of its message", bounded, and as text that JSON can hold.
+
+    The class may be the student's own, and its `__str__` may do anything.
+    """
+    try:
         first_line = str(error).strip().split("\n")[0]
-        return Attempt(
-            stage="raised", what=what, error=f"{type(error).__name__}: {first_line}"
-        ), None
+        text = f"{type(error).__name__}: {first_line}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = "An exception whose message cannot be read"
+    # A file cannot hold half of a surrogate pair.
+    return text[:LONGEST_ERROR].encode(errors="replace").decode()
 
 
 def missing(what: str) -> Attempt:

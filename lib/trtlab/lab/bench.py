@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trtlab.checks.evidence1 import GraphFacts
+from trtlab.errors import EngineError, InferenceError
 from trtlab.infer import TensorRTInference
 from trtlab.inspect import EngineReport, inspect_engine
 from trtlab.lab.onnx_facts import graph_facts, onnx_runner
@@ -47,12 +48,23 @@ class LocalBench:
 
     def inspect(self, engine: Path) -> EngineReport:
         """See Bench."""
-        return inspect_engine(engine)
+        report = inspect_engine(engine)
+        modes = {tensor.mode for tensor in report.tensors}
+        if modes != {"input", "output"}:
+            there = " and no ".join(sorted({"input", "output"} - modes))
+            raise EngineError(f"{engine.name} has no {there}, so that nothing can be asked of it.")
+        return report
 
     def run_engine(self, engine: Path, images: NDArray[np.float32], batch: int) -> Logits:
         """See Bench."""
         with TensorRTInference(engine) as model:
             parts = [model.infer(images[i : i + batch]) for i in range(0, len(images), batch)]
+        shapes = sorted({part.shape[1:] for part in parts})
+        if not all(part.ndim for part in parts) or len(shapes) != 1:
+            raise InferenceError(
+                f"{engine.name} gives no row for each image: its outputs for {len(images)} images "
+                f"in batches of {batch} have the shapes {', '.join(str(p.shape) for p in parts)}."
+            )
         return np.concatenate(parts)
 
     def run_onnx(self, path: Path, images: NDArray[np.float32]) -> Logits:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trtlab.backend import IS_EMULATED
-from trtlab.errors import TrtLabError
+from trtlab.errors import CourseFault, TrtLabError
 from trtlab.lab.bench import LocalBench
 from trtlab.lab.exchange import read_array, write_array
 
@@ -34,7 +34,7 @@ class BenchServer:
         operation = getattr(self, "do_" + request.pop("do"))
         try:
             return {"value": operation(**request)}
-        except TrtLabError as error:
+        except (TrtLabError, CourseFault) as error:
             return {"error": type(error).__name__, "message": str(error)}
 
     def do_graph(self, path: str) -> Any:

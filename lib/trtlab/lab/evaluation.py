@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trtlab.accuracy import Hits, Predict, accuracy_change, accuracy_stats, count_hits
 from trtlab.benchmark import Runner, benchmark_runners
+from trtlab.errors import of_the_course
 from trtlab.infer import TensorRTInference
 from trtlab.lab.bench import Bench
 from trtlab.pipeline import torch_runners
@@ -56,6 +57,7 @@ def compare_with_pytorch(engine: Path, bench: Bench, images: int, seed: int) -> 
 
     Raises:
         TrtLabError: if the engine cannot run the images, or gives no finite logits.
+        CourseFault: if there is no model to compare with.
     """
     workload = load_workload()
     profiles = bench.inspect(engine).profiles
@@ -70,7 +72,8 @@ def compare_with_pytorch(engine: Path, bench: Bench, images: int, seed: int) -> 
     with ExitStack() as stack:
         predicts: dict[str, Predict] = {"engine": predict}
         if baseline_key not in _known:
-            runner = torch_runners(workload.load_model())[BASELINE]
+            with of_the_course("The trained model"):
+                runner = torch_runners(workload.load_model())[BASELINE]
             predicts[BASELINE] = stack.enter_context(runner.open())
         hits = count_hits(predicts, loader)
     if BASELINE in hits:

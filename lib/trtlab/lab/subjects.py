@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
+from trtlab.errors import of_the_course
 from trtlab.export import export_onnx
 from trtlab.lab.artifacts import provided
 from trtlab.lab.bench import Bench
@@ -83,7 +84,8 @@ class _Course(Subject):
     """The provided engine; what it should give is what it gives on the bench."""
 
     def logits(self, seed: int, images: Images, bench: Bench) -> Logits:
-        return bench.run_engine(provided(COURSE_ENGINE), images, len(images))
+        with of_the_course(f"The provided {COURSE_ENGINE}"):
+            return bench.run_engine(provided(COURSE_ENGINE), images, len(images))
 
     def _image_shape(self, seed: int) -> tuple[int, ...]:
         return load_workload().input_shape

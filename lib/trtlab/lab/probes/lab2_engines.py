@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trtlab.checks.evidence2 import EngineFacts, RunFacts
-from trtlab.errors import TrtLabError
+from trtlab.errors import TrtLabError, of_the_course
 from trtlab.inspect import EngineReport
 from trtlab.lab.bench import Bench
 from trtlab.lab.exchange import is_regular
@@ -44,7 +44,8 @@ def engine_facts(
     profile = _profile(report)
     if not batches:
         batches = (profile[1] if profile and 0 < profile[1] <= len(images) else 1,)
-    expected = reference(images[: max(batches)])
+    with of_the_course("The model that an engine is compared with"):
+        expected = reference(images[: max(batches)])
     return EngineFacts(
         file=path.name,
         size=size,

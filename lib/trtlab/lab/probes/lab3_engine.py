@@ -20,13 +20,13 @@ from trtlab.backend.emulated.quantize import collect_ranges
 from trtlab.calibration_cache import CalibrationCache
 from trtlab.checks.evidence import Attempt
 from trtlab.checks.lab3_engine import Int8EngineEvidence, Int8SizeEvidence, Int8SpeedEvidence
-from trtlab.errors import CacheError, TrtLabError
+from trtlab.errors import CacheError, TrtLabError, of_the_course
 from trtlab.export import load_onnx
 from trtlab.inspect import EngineReport
 from trtlab.lab.artifacts import provided, reference_model
 from trtlab.lab.attempts import attempt, missing
 from trtlab.lab.exchange import ExchangeError, is_regular, read_bytes
-from trtlab.lab.onnx_facts import torch_runner
+from trtlab.lab.onnx_facts import facts_of, torch_runner
 from trtlab.lab.probe import Names, Observed, Probe, Scene, probe
 from trtlab.lab.probes.lab3_calibrator import MOST_CACHE_BYTES, shown_by
 from trtlab.lab.recording import small_model
@@ -153,7 +153,7 @@ class Int8Size(_OnFiles):
             problem=problem,
             int8_bytes=path.lstat().st_size if report else None,
             fp32_bytes=provided(FP32_ENGINE).stat().st_size,
-            weights=scene.bench.graph(provided(ONNX)).weights,
+            weights=facts_of(_provided_model()).weights,
             weight_bytes=report.weights_bytes if report else None,
         )
 
@@ -260,14 +260,20 @@ def _activation_ratio(ranges: dict[str, float], images: Images) -> float | None:
 
     None if the cache shares no tensor with the course's own export: names are the exporter's.
     """
-    model = load_onnx(provided(ONNX))
-    largest = collect_ranges(model, [{Workload.input_name: images}], "minmax")
+    model = _provided_model()
+    with of_the_course(f"The provided {ONNX}"):
+        largest = collect_ranges(model, [{Workload.input_name: images}], "minmax")
     ratios = [
         ranges[name] / value
         for name, value in largest.items()
         if name in ranges and name != Workload.input_name
     ]
     return float(np.median(ratios)) if ratios else None
+
+
+def _provided_model() -> onnx.ModelProto:
+    with of_the_course(f"The provided {ONNX}"):
+        return load_onnx(provided(ONNX))
 
 
 def _answers(

@@ -4,7 +4,7 @@ The devices are served by whoever judges (device_link.py), so that the clock whi
 figures are compared with is not in the student's process. Accuracy is lab5_accuracy.py's.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from trtlab.checks.timing5 import STATISTICS
 from trtlab.lab.attempts import attempt, missing, number_in
 from trtlab.lab.device_link import DeviceLog, RemoteDevice, read_log, serve_devices
 from trtlab.lab.exchange import ExchangeError, read_model, write_model
-from trtlab.lab.fake_model import DeviceModel, LocalDevice, StoppedError
+from trtlab.lab.fake_model import Call, DeviceModel, LocalDevice, StoppedError
 from trtlab.lab.probe import Names, Observed, Probe, Scene, probe
 from trtlab.lab.probes import lab5_accuracy
 
@@ -189,12 +189,27 @@ def _latency_evidence(asked: LatencyAsked, reply: LatencyTry, log: DeviceLog) ->
                 waited=call.waited,
                 queued=call.queued,
                 given_input=call.token == 0,
+                at_most_ms=0.0 if call.queued or call.token else 1e3 * (until - since),
             )
-            for call in log.calls
+            for call, since, until in _with_silence(log)
         ),
         reported=dict(reply.reported),
         complaint=f"it returned {reply.returned}" if reply.returned else complaint,
     )
+
+
+def _with_silence(log: DeviceLog) -> Iterator[tuple[Call, float, float]]:
+    """Yield each call, when all work before it was done, and when the device was called next.
+
+    A stopwatch ran within that time, however late the machine let the student's process go on.
+    """
+    if not log.calls:
+        return
+    since = log.calls[0].entered
+    next_calls = [*(call.entered for call in log.calls[1:]), log.ended]
+    for call, until in zip(log.calls, next_calls, strict=True):
+        yield call, min(since, call.entered), until
+        since = call.done
 
 
 class ThroughputAsked(_Record):

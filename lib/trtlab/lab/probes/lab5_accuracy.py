@@ -5,6 +5,7 @@ drawn for this, and keeps the labels.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-from trtlab.checks.accuracy5 import tells_mistakes_apart
+from trtlab.checks.accuracy5 import measures, tells_mistakes_apart
 from trtlab.checks.evidence import Attempt
 from trtlab.checks.evidence5 import AccuracyLossEvidence, ScoredRun, ScoreEvidence
-from trtlab.errors import TrtLabError
+from trtlab.errors import TrtLabError, of_the_course
 from trtlab.lab.artifacts import find_artifact
 from trtlab.lab.attempts import attempt, missing, number_in
 from trtlab.lab.evaluation import compare_with_pytorch
@@ -158,7 +159,16 @@ def _reported(task: ScoredRun, reply: Reply) -> ScoredRun:
 
 
 class LossObserved(Observed):
-    """How far `evaluate_accuracy` gets: a task on accuracy counts once it can be measured too."""
+    """What `evaluate_accuracy` says: a task on accuracy counts once it can be measured too."""
+
+    reply: Reply | None = None
+
+
+_NOT_MEASURED = Attempt(
+    stage="raised",
+    what="evaluate_accuracy",
+    error="nothing, but its top-1 is not that of the model it was given. Finish task 5.3 first",
+)
 
 
 class _LossProbe(Probe[LossObserved]):
@@ -176,16 +186,21 @@ class _LossProbe(Probe[LossObserved]):
         if "evaluate_accuracy" not in names:
             return LossObserved(attempt=missing("evaluate_accuracy"))
         reply = _score(names["evaluate_accuracy"], read_model(given / SQUARE, ScoredRun))
-        return LossObserved(attempt=reply.attempt)
+        return LossObserved(attempt=reply.attempt, reply=reply)
 
     def evidence(self, observed: LossObserved, scene: Scene) -> AccuracyLossEvidence:
         """Run the engine and PyTorch on images drawn from the seed."""
         if observed.attempt.stage != "done":
             return AccuracyLossEvidence(attempt=observed.attempt)
+        task = known_answers(scene.seed)[SQUARE]
+        if observed.reply is None or not measures(_reported(task, observed.reply)):
+            return AccuracyLossEvidence(attempt=_NOT_MEASURED)
         path, is_provided = find_artifact(self.engine, scene.folder)
         evidence = AccuracyLossEvidence(attempt=observed.attempt, provided=is_provided)
+        whose = of_the_course(f"The provided {self.engine}") if is_provided else nullcontext()
         try:
-            found = compare_with_pytorch(path, scene.bench, scene.images, scene.seed)
+            with whose:
+                found = compare_with_pytorch(path, scene.bench, scene.images, scene.seed)
         except TrtLabError as error:
             return evidence.model_copy(update={"problem": str(error).split("\n")[0]})
         change = found.change

@@ -29,6 +29,7 @@ from trtlab.checks.evidence6 import (
     ReportEvidence,
 )
 from trtlab.checks.notebooks import course_definitions
+from trtlab.errors import of_the_course
 from trtlab.lab.artifacts import find_artifact, provided
 from trtlab.lab.attempts import attempt, missing
 from trtlab.lab.exchange import ExchangeError, read_bytes, read_model, write_model
@@ -155,7 +156,8 @@ def _results_in(folder: Path) -> Results:
             results = None
         if results is not None and results.complete:
             return results
-    return read_results(provided("results.json"))
+    with of_the_course("The provided results.json"):
+        return read_results(provided("results.json"))
 
 
 def _case(names: Names, results: Results, made: Path | None) -> CaseObserved:

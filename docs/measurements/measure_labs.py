@@ -1,0 +1,104 @@
+"""Runs the seven reference notebooks as a student would, and notes what each check gave.
+
+    python docs/measurements/measure_labs.py OUT
+
+Writes OUT/labs/*.ipynb, executed, and OUT/labs.json: machine, versions, commit, seconds and points.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from trtlab.checks.tasks import TASKS
+from trtlab.files import write_text
+from trtlab.machine import machine_facts
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL_SECONDS = 1200
+
+
+def main() -> None:
+    """Run, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    (out / "labs").mkdir(parents=True, exist_ok=True)
+    labs: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="trtlab-labs-") as folder:
+        course = Path(folder) / "solutions"
+        shutil.copytree(ROOT / "solutions", course)
+        for path in sorted(course.glob("*/*.ipynb")):
+            notebook = nbformat.read(path, as_version=4)
+            start = time.perf_counter()
+            client = NotebookClient(
+                notebook,
+                timeout=CELL_SECONDS,
+                allow_errors=True,
+                kernel_name="python3",
+                resources={"metadata": {"path": str(path.parent)}},
+            )
+            client.execute()
+            labs[path.stem] = {
+                "seconds": round(time.perf_counter() - start, 1),
+                "errors": errors(notebook),
+                "points": points(notebook),
+            }
+            nbformat.write(notebook, out / "labs" / path.name)
+            print(path.stem, labs[path.stem], flush=True)
+    given = {task: got for lab in labs.values() for task, got in lab["points"].items()}
+    checked = [task for task in TASKS.values() if task.category != "documentation"]
+    facts = {
+        "machine": machine_facts().model_dump(mode="json"),
+        "commit": commit(),
+        "points": sum(given.values()),
+        "of": sum(task.points for task in checked),
+        "short": {
+            t.number: given.get(t.number) for t in checked if given.get(t.number) != t.points
+        },
+    }
+    write_text(out / "labs.json", json.dumps({**facts, "labs": labs}, indent=1) + "\n")
+    print(out / "labs.json", facts["points"], "of", facts["of"], facts["short"])
+
+
+def points(notebook: NotebookNode) -> dict[str, float]:
+    """Return the value of each check cell, by task."""
+    found = {}
+    for cell in notebook.cells:
+        mark = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "code" and mark.get("grade") and not mark.get("solution"):
+            values = [
+                o.data["text/plain"] for o in cell.outputs if o.output_type == "execute_result"
+            ]
+            task = mark["grade_id"].removeprefix("check-").replace("-", ".")
+            found[task] = float(values[-1]) if values else 0.0
+    return found
+
+
+def errors(notebook: NotebookNode) -> dict[str, str]:
+    """Return what cells raised, by cell id."""
+    return {
+        cell.id: f"{output.ename}: {output.evalue}"
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "error"
+    }
+
+
+def commit() -> str:
+    """Return the commit that is measured; empty where this is no checkout."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
