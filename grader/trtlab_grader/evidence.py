@@ -7,10 +7,9 @@ what goes wrong because of the grader is raised, so that nobody is graded on it.
 from collections.abc import Callable
 from pathlib import Path
 
-from trtlab.checks.evidence import Attempt, Evidence
 from trtlab.checks.registry import judge
 from trtlab.checks.tasks import TASKS
-from trtlab.checks.verdict import Verdict
+from trtlab.checks.verdict import Finding, Verdict
 from trtlab.errors import TrtLabError
 from trtlab.lab.bench import Bench
 from trtlab.lab.exchange import ExchangeError
@@ -37,7 +36,7 @@ def judge_probe(
         SandboxError: if no bench could be started.
     """
     if problem:
-        return unfinished(task, "the probe of this task", problem), []
+        return unfinished(task, f"Your code could not be tried: {problem}"), []
     made, received = space.take(task)
     flags = [
         Flag(kind="attack", code="linked-answer", task=task, text=f"made/{name} is a link")
@@ -55,13 +54,22 @@ def judge_probe(
         code = "unmeasurable"
         text = f"It could not be measured: {error}"
     flags.append(Flag(kind="human", code=code, task=task, text=text))
-    return unfinished(task, "this task", text), flags
+    return unfinished(task, text), flags
 
 
-def unfinished(task: str, what: str, why: str) -> Verdict:
-    """Return the verdict on a task of which there is no evidence but this."""
-    attempt = Attempt(stage="raised", what=what, error=why)
-    return judge(task, Evidence(attempt=attempt))
+def unfinished(task: str, why: str) -> Verdict:
+    """Return the verdict on a task of which there is no evidence; `why` is a sentence."""
+    about = TASKS[task]
+    finding = Finding(
+        criterion="the code runs to its end",
+        state="fail",
+        points=0,
+        max_points=about.points,
+        measured=why,
+        required="the notebook and this task's code end by themselves",
+        next_step="Restart the kernel and run all cells: each has to end, and check has to answer.",
+    )
+    return Verdict(task=task, title=about.title, findings=(finding,))
 
 
 def task_record(task: str, verdict: Verdict | None, seconds: float) -> TaskRecord:

@@ -173,14 +173,16 @@ class _Lab:
                 else:
                     verdict = None
                 self.tasks[task] = task_record(task, verdict, time.monotonic() - start)
-            self.flags += _of_memory(self.cell_errors, self.tasks)
+            self.flags += _of_memory(self._notebook, self.tasks)
             self._keep(space)
 
     def leave(self, tasks: Collection[str], problem: str) -> None:
         """Judge tasks of a notebook that could not be read."""
         for task in tasks:
             verdict = (
-                unfinished(task, "the notebook", f"it is {problem}") if _is_judged(task) else None
+                unfinished(task, f"The notebook is {problem.replace('-', ' ')}.")
+                if _is_judged(task)
+                else None
             )
             self.tasks[task] = task_record(task, verdict, 0.0)
         nbformat.write(self._notebook, self.files / NOTEBOOK)
@@ -266,9 +268,11 @@ def _of_run(run: NotebookRun) -> Iterator[Flag]:
         yield Flag(kind="human", code="cell-interrupted", text=text)
 
 
-def _of_memory(cell_errors: Mapping[str, str], tasks: Mapping[str, TaskRecord]) -> Iterator[Flag]:
+def _of_memory(notebook: NotebookNode, tasks: Mapping[str, TaskRecord]) -> Iterator[Flag]:
     """Flag what may be the doing of whoever else was on the GPU."""
-    said = list(cell_errors.values())
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    # TensorRT tells its reasons in its log, CUDA in an exception.
+    said = [f"{output.get('text', '')} {output.get('evalue', '')}" for output in outputs]
     for record in tasks.values():
         said += [finding.measured for finding in record.verdict.findings] if record.verdict else []
     if any(words in text.lower() for text in said for words in _NO_MEMORY):

@@ -181,7 +181,7 @@ ATTACKS = (
         row="caches",
         lab="03-calibrate",
         patches=((_ABSENT + "        " + _READ_CACHE, _FORGED_CACHE),),
-        points={"3.2": 4.5, "3.3": 1, "3.4": 0, "3.5": 0},
+        points={"3.2": 4.5, "3.3": 2, "3.4": 1, "3.5": 0},
     ),
     Attack(
         name="slows the clock down",

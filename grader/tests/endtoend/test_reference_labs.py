@@ -77,7 +77,9 @@ def all_points_are_there(record: LabRecord) -> None:
         short = [
             finding
             for finding in (task.verdict.findings if task.verdict else ())
-            if finding.points < finding.max_points and finding.state != "needs a GPU"
+            if number not in by_hand
+            and finding.points < finding.max_points
+            and finding.state != "needs a GPU"
         ]
         assert not short, f"{TASKS[number].title}: {short}"
 

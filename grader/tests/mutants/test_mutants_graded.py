@@ -34,6 +34,7 @@ def gradings(
 
 
 @pytest.mark.mutants
+@pytest.mark.timeout(900)  # the first one waits for what the course provides, and for its reference
 @pytest.mark.skipif(not IS_EMULATED, reason="the points in `lost` are those on the emulation")
 @pytest.mark.parametrize("mutant", ALL, ids=name_of)
 def test_a_mutant_loses_what_it_should_and_nothing_else(mutant: Mutant, gradings: Gradings) -> None:
