@@ -44,7 +44,7 @@ def judge_probe(
     ]
     scene = Scene(space.given / task, made, seed, space.lab, bench, images)
     try:
-        return judge(task, evidence_of(task, scene)), flags
+        return _shown(judge(task, evidence_of(task, scene)), space), flags
     except SandboxError:
         raise
     except ExchangeError as error:
@@ -52,9 +52,18 @@ def judge_probe(
         text = f"What the student's process answered could not be used: {error}"
     except TrtLabError as error:
         code = "unmeasurable"
-        text = f"It could not be measured: {error}"
+        text = f"It could not be measured: {space.without_folders(str(error))}"
     flags.append(Flag(kind="human", code=code, task=task, text=text))
     return unfinished(task, text), flags
+
+
+def _shown(verdict: Verdict, space: Workspace) -> Verdict:
+    """Return a verdict in which no file has the name of a folder that is gone by then."""
+    findings = tuple(
+        finding.model_copy(update={"measured": space.without_folders(finding.measured)})
+        for finding in verdict.findings
+    )
+    return verdict.model_copy(update={"findings": findings})
 
 
 def unfinished(task: str, why: str) -> Verdict:

@@ -156,7 +156,9 @@ class _Lab:
         ):
             with shared():
                 run = kernel.run_notebook(self._tell_cells)
-            self.cell_errors = dict(kernel.cell_errors)
+            self.cell_errors = {
+                cell: space.without_folders(text) for cell, text in kernel.cell_errors.items()
+            }
             received = space.take_work(self._notebook)
             self.flags += [*_of_run(run), *_of_files(received)]
             for done, task in enumerate(tasks):

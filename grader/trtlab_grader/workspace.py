@@ -6,6 +6,7 @@ made/{task}/         what the kernel makes of it: the kernel's, copied before it
 evidence/{assignment}/, evidence/made/{task}/   those copies: ours
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,13 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o755, exist_ok=True)
         nbformat.write(notebook, self.work / f"{self.assignment}.ipynb")
+
+    def without_folders(self, text: str) -> str:
+        """Return a text that names files of this workspace without the folders above them.
+
+        Those have another name each time, and tell a student nothing.
+        """
+        return re.sub(rf"{re.escape(str(self.root))}/(?:[^\s'\"]*/)?", "", text)
 
     def give(self, task: str) -> Path:
         """Return the empty folder that a task's probe fills.
