@@ -1,6 +1,6 @@
 """What all evidence has in common: plain data, and what became of the student's code.
 
-Each lab module defines the evidence of its tasks as subclasses of Evidence. A collector fills it:
+Each lab module defines the evidence of its tasks as subclasses of Evidence. A probe fills it:
 trtlab.lab in the notebook, the grader from outside. A check reads nothing else.
 """
 
