@@ -4,6 +4,7 @@ It is in the cache of whoever grades, which sandboxes may read and not change: a
 what its student's earlier lab did not yield finds it there, and so does whoever judges.
 """
 
+import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from filelock import FileLock
 from trtlab.backend import IS_EMULATED
 from trtlab.build import BuildSpec, Precision, ShapeProfile, build_engine
 from trtlab.data import cache_dir
-from trtlab.lab.artifacts import MADE_IN, TIMING_CACHE, provided, provided_folder
+from trtlab.lab.artifacts import MADE_IN, TIMING_CACHE, provided, provided_folder, reference_model
+from trtlab.workloads import load_workload
 from trtlab_grader.course import LABS
 
 _ONNX, _FP32 = "resnet50_simplified.onnx", "resnet50_fp32.engine"
@@ -42,6 +44,7 @@ def provide(lab: int, exclusive: AbstractContextManager[object]) -> Path:
     """
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
+    _train_once(folder)
     if _missing(lab):
         # One at a time, in whatever process: the others find it made.
         with FileLock(folder / "provided.lock"), exclusive:
@@ -60,7 +63,15 @@ def visible(lab: int) -> list[Path]:
     folder = provided_folder()
     names = [name for name in _NEEDED[lab] if MADE_IN[name] != LABS[lab - 1]]
     shown = [folder / name for name in (*names, *(f"{name}.json" for name in names))]
-    return [path for path in (*shown, folder / TIMING_CACHE) if path.is_file()]
+    weights = cache_dir() / load_workload().name
+    return [path for path in (*shown, folder / TIMING_CACHE, weights) if path.exists()]
+
+
+@functools.cache
+def _train_once(folder: Path) -> None:
+    """Have the course's model trained and in the cache, where it is not one that is shipped."""
+    with FileLock(folder / "provided.lock"):
+        reference_model()
 
 
 def timing_cache() -> Path | None:

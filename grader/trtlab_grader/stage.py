@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from nbformat import NotebookNode
 
 from trtlab.backend import IS_EMULATED
@@ -52,7 +53,7 @@ class Stage:
                 readonly=[space.labs, space.given, *self.visible],
                 writable=[space.made],
                 environment=self._environment(),
-                gpu=not IS_EMULATED,
+                gpu=torch.cuda.is_available(),
             )
 
         return StudentKernel(
@@ -73,7 +74,7 @@ class Stage:
                 limits=self._limits(),
                 readonly=[given, space.evidence, space.given, self.provided],
                 environment=self._environment(),
-                gpu=not IS_EMULATED,
+                gpu=torch.cuda.is_available(),
             )
             return self.sandbox.start(job, talk=True)
 
