@@ -41,6 +41,7 @@ def test_every_command_says_where_there_is_no_course(
     assert "trtlab-grade init DIRECTORY" in line
 
 
+@pytest.mark.usefixtures("needs_sandbox")
 def test_doctor_says_so_too_and_is_content(tmp_path: Path) -> None:
     ended = trtlab_grade("doctor", "--course", tmp_path, "--json")
     assert ended.status == 0
