@@ -65,7 +65,7 @@ def grade_job(job: Job) -> LabRecord:
     known = None if job.regrade else store.get(key)
     tasks = [task.number for task in tasks_of(submission.lab)]
     if known is not None:
-        tasks = [] if IS_EMULATED else known.waiting_for_gpu
+        tasks = still_open(known)
         if not tasks:
             store.make_latest(known)
             return known
@@ -101,6 +101,11 @@ def grade_job(job: Job) -> LabRecord:
             record = known.completed_by(record)
         store.put(record, graded.files)
     return record
+
+
+def still_open(record: LabRecord) -> list[str]:
+    """Return the tasks of a record that could be judged on this machine and have not been."""
+    return [] if IS_EMULATED else record.waiting_for_gpu
 
 
 def record_for(student: str, assignment: str, notebook: Path) -> LabRecord:
@@ -233,18 +238,21 @@ def _found(course: Course, student: str, assignment: str) -> tuple[Submission, s
 
 def _earlier(course: Course, store: Store, submission: Submission) -> dict[str, Path]:
     """Return the folders with what the student's earlier labs left, of those that serve here."""
+    gpu = machine_facts().gpu
+    here = (NAME, gpu.name if gpu else None)
     folders = {}
     for assignment in LABS[: submission.lab - 1]:
         record = store.latest(submission.student, assignment)
         # An engine is of one machine: where it was built elsewhere, a provided one stands in.
-        if record is not None and record.machine.backend == NAME and _is_of_this_gpu(record):
+        if record is not None and _built_on(record) == here:
             folders[assignment] = store.folder(record.key) / DELIVERABLES
     return folders
 
 
-def _is_of_this_gpu(record: LabRecord) -> bool:
-    here = machine_facts().gpu
-    return (record.machine.gpu and record.machine.gpu.name) == (here and here.name)
+def _built_on(record: LabRecord) -> tuple[str, str | None]:
+    """Return the backend and the GPU that a record's engines are of."""
+    gpu = record.machine.gpu
+    return record.machine.backend, gpu.name if gpu else None
 
 
 def _deliverables_of(assignment: str) -> list[str]:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trtlab.backend import IS_EMULATED
 from trtlab.files import write_text
 from trtlab_grader.course import Course
 from trtlab_grader.dispatch import Job, Progress, dispatch
-from trtlab_grader.grading import grade_job
+from trtlab_grader.grading import grade_job, still_open
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.writer import write_grades
@@ -89,7 +88,7 @@ def autograde(
         pending = []
         for submission in wanted:
             known = None if regrade else store.get(keys[submission])
-            if known is None or _waits_for_this_gpu(known):
+            if known is None or still_open(known):
                 pending.append(submission)
                 on_event(Event(submission, "waiting"))
             else:
@@ -145,11 +144,6 @@ def _graded(
         work, grade_job, scheduler=scheduler, workers=jobs, on_progress=tell
     ):
         yield by_name[job.student, job.assignment], result
-
-
-def _waits_for_this_gpu(record: LabRecord) -> bool:
-    """Whether something of it needs a GPU, and there is one now."""
-    return not IS_EMULATED and bool(record.waiting_for_gpu)
 
 
 def _enter(course: Course, submission: Submission, record: LabRecord, outcome: Outcome) -> None:

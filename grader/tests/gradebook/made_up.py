@@ -3,21 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from made_up_records import MACHINE
 from trtlab.checks.tasks import tasks_of
 from trtlab.checks.verdict import Finding, State, Verdict
-from trtlab.machine import MachineFacts
 from trtlab_grader.records import LabRecord, Status, TaskRecord
-
-MACHINE = MachineFacts(
-    cpu="a CPU",
-    cpu_cores=2,
-    system="Linux",
-    backend="emulated",
-    emulated=True,
-    tf32_convolutions=True,
-    tf32_matmuls=False,
-    versions={},
-)
 
 
 def verdict(task: str, points: float, most: float, **more: Any) -> Verdict:
