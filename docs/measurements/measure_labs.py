@@ -54,6 +54,11 @@ def main() -> None:
             }
             nbformat.write(notebook, out / "labs" / path.name)
             print(path.stem, labs[path.stem], flush=True)
+            write_summary(out / "labs.json", labs)
+
+
+def write_summary(target: Path, labs: dict[str, Any]) -> None:
+    """Write what is known so far: after each lab, so that a run that is cut short leaves it."""
     given = {task: got for lab in labs.values() for task, got in lab["points"].items()}
     checked = [task for task in TASKS.values() if task.category != "documentation"]
     facts = {
@@ -65,8 +70,8 @@ def main() -> None:
             t.number: given.get(t.number) for t in checked if given.get(t.number) != t.points
         },
     }
-    write_text(out / "labs.json", json.dumps({**facts, "labs": labs}, indent=1) + "\n")
-    print(out / "labs.json", facts["points"], "of", facts["of"], facts["short"])
+    write_text(target, json.dumps({**facts, "labs": labs}, indent=1) + "\n")
+    print(target, facts["points"], "of", facts["of"], facts["short"], flush=True)
 
 
 def points(notebook: NotebookNode) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a sandbox shows where Python is not installed in the usual way."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,21 @@ def test_the_interpreter_is_there_though_its_folder_is_none_of_its_prefixes(
         "True",
         "exit status 0",
     )
+
+
+def test_pytorch_is_there_where_an_environment_only_links_to_it(
+    run_python: RunPython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, site = tmp_path / "elsewhere" / "torch", tmp_path / "site" / "torch"
+    elsewhere.mkdir(parents=True)
+    site.mkdir(parents=True)
+    (elsewhere / "__init__.py").write_text("print('the linked one')")
+    (site / "__init__.py").symlink_to(elsewhere / "__init__.py")
+    monkeypatch.setenv("PYTHONPATH", str(site.parent))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: FoundAt(str(site / "__init__.py")))
+    assert run_python("import torch") == ("the linked one", "exit status 0")
+
+
+@dataclass
+class FoundAt:
+    origin: str

@@ -1,6 +1,7 @@
 """What of this machine a job sees in the sandbox: system, Python, the library, the GPU's driver."""
 
 import glob
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def python_folders() -> list[str]:
         os.fspath(interpreter),
         os.path.dirname(os.path.abspath(sys.executable)),
         *_search_path("PYTHONPATH"),
+        *_pytorch_folder(),
         os.fspath(library),
         *([os.fspath(datasets)] if datasets.is_dir() else []),
     ]
@@ -93,6 +95,14 @@ def environment(home: str, gpu: bool) -> dict[str, str]:
         if _search_path(name):
             variables[name] = os.pathsep.join(_search_path(name))
     return variables
+
+
+def _pytorch_folder() -> list[str]:
+    """Return the folder that holds PyTorch's files and CUDA's, where an environment links to it."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return []
+    return [os.fspath(Path(os.path.realpath(spec.origin)).parents[1])]
 
 
 def _search_path(name: str) -> list[str]:
