@@ -6,7 +6,7 @@ set -uo pipefail
 out=${1:?usage: measure_pipeline.sh OUT [TIMING_CACHE]}; cache=${2:-$out/timing.cache}
 mkdir -p "$out"; export PYTHONPATH=lib:${PYTHONPATH:-} TRTLAB_BACKEND=tensorrt
 
-python -m pytest -m gpu lib/tests -q -p no:cacheprovider --timeout=600 \
+python -m pytest -m gpu lib/tests/conformance $(grep -rl mark.gpu lib/tests) -q -p no:cacheprovider --timeout=600 \
     --junitxml="$out/conformance.xml" >"$out/conformance.log" 2>&1
 tests=$?
 tail -n 60 "$out/conformance.log"

@@ -207,6 +207,10 @@ class TensorRTInference:
         for name in self.inputs:
             buffer = self._buffers[name]
             cuda.memcpy_htod_async(buffer.device, buffer.view(shapes[name]), self._stream)
+        self._execute(shapes)
+
+    def _execute(self, shapes: Mapping[str, Shape]) -> None:
+        """Queue the engine, and the copies of its outputs to the host."""
         _ask("run the engine", self._context.execute_async_v3, self._stream.handle)
         for name in self.outputs:
             buffer = self._buffers[name]

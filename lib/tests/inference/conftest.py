@@ -1,0 +1,76 @@
+"""Small engines to run, and PyTorch to compare their answers with."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from trtlab.build import build_engine
+from trtlab.export import export_onnx
+from trtlab.spec import BuildSpec, Precision, ShapeProfile
+
+TWO_PROFILES = BuildSpec(
+    precision=Precision.FP32,
+    profiles=(ShapeProfile(min=1, opt=4, max=8), ShapeProfile(min=9, opt=16, max=16)),
+)
+
+
+def images(batch, seed=0):
+    return np.random.default_rng(seed).standard_normal((batch, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 5),
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def expected(network):
+    """The oracle: PyTorch on the CPU."""
+
+    def run(x):
+        with torch.inference_mode():
+            return network(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def engine_path(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    onnx_path = export_onnx(network, folder / "tiny.onnx", input_shape=(3, 8, 8))
+    build_engine(onnx_path, folder / "tiny.engine", TWO_PROFILES)
+    return folder / "tiny.engine"
+
+
+@pytest.fixture(scope="module")
+def two_inputs_path(tmp_path_factory):
+    """An engine for total = a + b and difference = a - b, of shape (N, 4)."""
+    folder = tmp_path_factory.mktemp("two")
+    shape = ["batch", 4]
+    tensors = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name in ("a", "b", "total", "difference")
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["a", "b"], ["total"], name="add"),
+            helper.make_node("Sub", ["a", "b"], ["difference"], name="sub"),
+        ],
+        "two",
+        [tensors["a"], tensors["b"]],
+        [tensors["total"], tensors["difference"]],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "two.onnx")
+    spec = BuildSpec(precision=Precision.FP32, profiles=(ShapeProfile(min=1, opt=2, max=4),))
+    build_engine(folder / "two.onnx", folder / "two.engine", spec)
+    return folder / "two.engine"

@@ -1,0 +1,387 @@
+"""FastInference: TensorRTInference's answers, several calls at a time, and nothing left over."""
+
+import gc
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from inference.conftest import images
+from trtlab.backend import IS_EMULATED, cuda
+from trtlab.engines import load_engine
+from trtlab.errors import EngineError, InferenceError, InputError
+from trtlab.fast_infer import FastInference
+from trtlab.slot import Slot
+
+
+@pytest.fixture
+def fast(engine_path):
+    with FastInference(engine_path) as fast:
+        yield fast
+
+
+def agree(found, wanted):
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+class TestOneCall:
+    def test_every_batch_of_the_profile_agrees_with_pytorch_again_and_again(self, fast, expected):
+        # The first call at a shape is queued plainly, the later ones are graphs.
+        for seed, batch in enumerate([*range(1, 9), 3, 8, 1, 3]):
+            x = images(batch, seed=seed)
+            agree(fast.infer(x), expected(x))
+
+    def test_more_shapes_than_graphs_are_kept_for(self, engine_path, expected):
+        with FastInference(engine_path, slots=1, graphs=2) as fast:
+            for batch in (1, 2, 3, 4, 1, 4, 2, 3):
+                agree(fast(images(batch, seed=batch)), expected(images(batch, seed=batch)))
+            with fast.slot(1) as slot:
+                assert len(slot._graphs) == 2
+
+    def test_another_profile_takes_its_own_batches(self, engine_path, expected):
+        with FastInference(engine_path, profile=1) as fast:
+            agree(fast.infer(images(16)), expected(images(16)))
+            with pytest.raises(InputError, match="Profile 0 takes it"):
+                fast.infer(images(2))
+
+    def test_a_large_batch_is_sent_in_pieces(self, fast, expected, monkeypatch):
+        monkeypatch.setattr("trtlab.slot.PIECE_BYTES", 3 * images(1).nbytes)
+        for x in (images(8), images(7)[::-1], np.asfortranarray(images(6)), read_only(images(5))):
+            agree(fast.infer(x), expected(x.copy()))
+
+    def test_one_image_larger_than_a_piece_is_a_piece_of_its_own(self, fast, expected, monkeypatch):
+        monkeypatch.setattr("trtlab.slot.PIECE_BYTES", 1)
+        agree(fast.infer(images(3)), expected(images(3)))
+
+    def test_results_are_the_callers_own(self, fast, expected):
+        first = fast.infer(images(3, seed=1))
+        kept = first.copy()
+        fast.infer(images(3, seed=2))[:] = 0
+        np.testing.assert_array_equal(first, kept)
+        assert first.flags.owndata
+
+    def test_the_input_is_left_alone(self, fast):
+        x = images(4)
+        kept = x.copy()
+        fast.infer(read_only(x))
+        np.testing.assert_array_equal(x, kept)
+
+    def test_several_inputs_and_outputs_go_by_name(self, two_inputs_path):
+        a, b = images(3)[:, 0, 0, :4], images(3, seed=1)[:, 0, 0, :4]
+        with FastInference(two_inputs_path) as fast:
+            for _ in range(2):
+                found = fast.infer({"b": b, "a": a})
+                agree(found["total"], a + b)
+                agree(found["difference"], a - b)
+
+
+class TestOut:
+    @pytest.mark.parametrize("kind", ["numpy", "torch"])
+    def test_results_are_written_where_the_caller_says(self, fast, expected, kind):
+        out = np.full((3, 5), np.nan, np.float32)
+        target = out if kind == "numpy" else torch.from_numpy(out)
+        assert fast.infer(images(3), out=target) is target
+        agree(out, expected(images(3)))
+
+    def test_names_in_take_names_out(self, fast, expected):
+        out = {"output": np.empty((2, 5), np.float32)}
+        assert fast.infer({"input": images(2)}, out=out)["output"] is out["output"]
+        agree(out["output"], expected(images(2)))
+
+    @pytest.mark.parametrize(
+        ("out", "reason"),
+        [
+            (np.empty((1, 5), np.float32), r"out is float32 \(1, 5\), and output 'output' is"),
+            (np.empty((3, 5), np.float64), r"out is float64 \(3, 5\)"),
+            (torch.empty((3, 5), dtype=torch.bfloat16), r"out is object \(3, 5\)"),
+            ([0.0] * 15, "out is a list"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_and_left_alone(self, fast, expected, out, reason):
+        with pytest.raises(InputError, match=reason):
+            fast.infer(images(3), out=out)
+        agree(fast.infer(images(3)), expected(images(3)))
+
+    def test_wrong_names_are_refused(self, fast):
+        with pytest.raises(InputError, match="outputs are output; out has logits"):
+            fast.infer({"input": images(1)}, out={"logits": np.empty((1, 5), np.float32)})
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("x", "reason"),
+        [
+            (images(9), "takes .* to"),
+            (images(1)[0], "A single image needs a leading dimension"),
+            (images(2).astype(np.float64), "is float64, expected float32"),
+            (torch.zeros((2, 3, 8, 8), dtype=torch.float16), "is float16, expected float32"),
+            ([[1.0]], "is a list, expected an array"),
+            ({"image": images(1)}, "the inputs input and the outputs output"),
+        ],
+    )
+    def test_the_refusal_says_what_was_there_and_the_next_call_is_right(
+        self, fast, expected, x, reason
+    ):
+        with pytest.raises(InputError, match=reason):
+            fast.infer(x)
+        agree(fast.infer(images(2)), expected(images(2)))
+
+    def test_one_array_for_several_inputs_is_refused_with_their_names(self, two_inputs_path):
+        with FastInference(two_inputs_path) as fast, pytest.raises(InputError, match="a, b"):
+            fast.infer(images(1))
+
+    def test_inputs_of_different_batches_are_refused(self, two_inputs_path):
+        rows = np.ones((2, 4), np.float32)
+        with FastInference(two_inputs_path) as fast, pytest.raises(InputError, match=r"\[1, 2\]"):
+            fast.infer({"a": rows, "b": rows[:1]})
+
+    @pytest.mark.parametrize("wrong", [{"slots": 0}, {"graphs": 0}])
+    def test_none_of_something_is_refused(self, engine_path, wrong):
+        with pytest.raises(InferenceError, match="at least 1"):
+            FastInference(engine_path, **wrong)
+
+    def test_no_engine_is_an_engine_error(self, tmp_path):
+        with pytest.raises(EngineError, match="no engine file"):
+            FastInference(tmp_path / "none.engine")
+
+
+class TestSlots:
+    def test_what_is_written_into_a_slot_is_run(self, fast, expected):
+        for batch in (2, 8, 2):
+            x = images(batch, seed=batch)
+            with fast.slot(batch) as slot:
+                slot.input[...] = x
+                agree(slot.run(), expected(x))
+                slot.input[...] = -x
+                agree(slot.run(), expected(-x))
+
+    def test_several_inputs_are_filled_by_name(self, two_inputs_path):
+        with FastInference(two_inputs_path) as fast, fast.slot(batch=3) as slot:
+            slot.feeds["a"][...] = 2
+            slot.feeds["b"][...] = 3
+            found = slot.run_all()
+            agree(found["total"], np.full((3, 4), 5))
+            agree(found["difference"], np.full((3, 4), -1))
+
+    def test_a_batch_outside_the_profile_is_refused(self, fast):
+        with pytest.raises(InputError, match="profile 0 takes"), fast.slot(9):
+            pass
+
+    def test_a_slot_that_is_held_leaves_the_others(self, fast, expected):
+        with fast.slot(1) as held:
+            agree(fast.infer(images(2)), expected(images(2)))
+            held.input[...] = images(1)
+            agree(held.run(), expected(images(1)))
+
+    def test_who_finds_no_slot_waits_for_one(self, engine_path, expected):
+        with FastInference(engine_path, slots=1) as fast:
+            found = []
+            other = threading.Thread(target=lambda: found.append(fast.infer(images(2))))
+            with fast.slot(1):
+                other.start()
+                other.join(0.2)
+                assert other.is_alive()
+            other.join(30)
+            agree(found[0], expected(images(2)))
+
+
+class TestStream:
+    def test_results_come_in_order_and_are_the_callers_own(self, fast, expected):
+        batches = [images(1 + seed % 8, seed=seed) for seed in range(40)]
+        results = list(fast.stream(batches))
+        for found, batch in zip(results, batches, strict=True):
+            agree(found, expected(batch))
+
+    def test_an_array_may_be_used_again_at_once(self, fast, expected):
+        x = np.empty((4, 3, 8, 8), np.float32)
+
+        def refilled():
+            for seed in range(10):
+                x[...] = images(4, seed=seed)
+                yield x
+
+        for seed, found in enumerate(fast.stream(refilled())):
+            agree(found, expected(images(4, seed=seed)))
+
+    def test_names_in_give_names_out(self, fast, expected):
+        (found,) = fast.stream([{"input": images(2)}])
+        agree(found["output"], expected(images(2)))
+
+    def test_nothing_in_gives_nothing_out(self, fast):
+        assert list(fast.stream([])) == []
+
+    def test_no_more_batches_are_drawn_than_slots_ahead(self, fast):
+        drawn = itertools.count()
+        stream = fast.stream(images(1) for _ in iter(lambda: next(drawn) < 10, False))
+        next(stream)
+        assert next(drawn) == fast.slots
+
+    def test_a_bad_batch_comes_after_the_results_before_it(self, fast, expected):
+        stream = fast.stream([images(2), images(3), images(9), images(1)])
+        agree(next(stream), expected(images(2)))
+        agree(next(stream), expected(images(3)))
+        with pytest.raises(InputError, match="takes"):
+            next(stream)
+        agree(fast.infer(images(1)), expected(images(1)))
+
+    def test_a_source_that_fails_is_told_and_leaves_all_slots(self, fast, expected):
+        def source():
+            yield images(2)
+            raise OSError("the disk is gone")
+
+        stream = fast.stream(source())
+        agree(next(stream), expected(images(2)))
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(stream)
+        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
+
+    def test_an_interrupt_is_not_kept_waiting(self, fast, expected):
+        def source():
+            yield images(2)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            next(fast.stream(source()))
+        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
+
+    def test_one_that_is_given_up_leaves_all_slots(self, fast, expected):
+        stream = fast.stream(images(8) for _ in itertools.count())
+        next(stream)
+        stream.close()
+        assert len(fast._idle) == fast._made
+        agree(fast.infer(images(2)), expected(images(2)))
+
+    def test_a_failure_of_the_gpu_is_told_and_leaves_the_object_usable(
+        self, fast, expected, monkeypatch
+    ):
+        stream = fast.stream([images(2)] * 6)
+        next(stream)
+        wait = Slot._wait
+        calls = itertools.count()
+
+        def failing(slot):
+            if next(calls) == 1:
+                raise InferenceError("The GPU failed")
+            return wait(slot)
+
+        monkeypatch.setattr(Slot, "_wait", failing)
+        agree(next(stream), expected(images(2)))
+        with pytest.raises(InferenceError, match="The GPU failed"):
+            next(stream)
+        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
+
+    def test_two_streams_share_the_slots(self, engine_path, expected):
+        with FastInference(engine_path, slots=2) as fast:
+            streams = [fast.stream(images(2, seed=s) for s in range(6)) for _ in range(2)]
+            for seed, pair in enumerate(zip(*streams, strict=True)):
+                for found in pair:
+                    agree(found, expected(images(2, seed=seed)))
+
+
+class TestThreads:
+    def test_eight_threads_get_their_own_results(self, fast, expected):
+        wrong = []
+
+        def work(seed):
+            for turn in range(25):
+                x = images(1 + (seed + turn) % 8, seed=100 * seed + turn)
+                if not np.allclose(fast.infer(x), expected(x), atol=1e-4):
+                    wrong.append((seed, turn))
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+class TestClosing:
+    def test_closing_returns_all_memory(self, engine_path):
+        def cycle():
+            with FastInference(engine_path) as fast:
+                list(fast.stream([images(8)] * 4))
+
+        cycle()
+        gc.collect()
+        before = cuda.mem_get_info()[0]
+        for _ in range(20):
+            cycle()
+        gc.collect()
+        assert cuda.mem_get_info()[0] == before
+
+    def test_afterwards_every_use_says_so(self, engine_path):
+        fast = FastInference(engine_path)
+        fast.close()
+        fast.close()
+        for use in (
+            lambda: fast.infer(images(1)),
+            lambda: list(fast.stream([images(1)])),
+            lambda: fast.slot(1).__enter__(),
+        ):
+            with pytest.raises(InferenceError, match="was closed"):
+                use()
+
+    def test_a_call_under_way_comes_to_its_end(self, engine_path, expected):
+        fast = FastInference(engine_path)
+        with fast.slot(2) as slot:
+            slot.input[...] = images(2)
+            fast.close()
+            agree(slot.run(), expected(images(2)))
+        with pytest.raises(InferenceError, match="closed"):
+            slot.infer(images(2))
+
+    def test_whoever_waits_for_a_slot_is_told(self, engine_path):
+        fast = FastInference(engine_path, slots=1)
+        told = []
+
+        def wait():
+            try:
+                fast.infer(images(1))
+            except InferenceError as error:
+                told.append(str(error))
+
+        with fast.slot(1):
+            waiting = [threading.Thread(target=wait) for _ in range(3)]
+            for thread in waiting:
+                thread.start()
+            time.sleep(0.1)
+            fast.close()
+            for thread in waiting:
+                thread.join(30)
+        assert len(told) == 3
+        assert all("was closed" in text for text in told)
+
+    def test_a_slot_that_cannot_be_made_leaves_the_others(self, engine_path, expected, monkeypatch):
+        with FastInference(engine_path, slots=2) as fast:
+
+            def full(*arguments):
+                raise cuda.MemoryError("cuMemAlloc failed: out of memory")
+
+            with fast.slot(1):
+                monkeypatch.setattr(cuda, "mem_alloc", full)
+                with pytest.raises(InferenceError, match="too little memory"):
+                    fast.infer(images(1))
+                monkeypatch.undo()
+                agree(fast.infer(images(1)), expected(images(1)))
+
+
+def test_an_engine_that_is_loaded_already_serves_as_well(engine_path, expected):
+    with FastInference(load_engine(engine_path)) as fast:
+        agree(fast.infer(images(2)), expected(images(2)))
+
+
+@pytest.mark.skipif(IS_EMULATED, reason="the emulation has no graphs")
+def test_known_shapes_are_graphs(fast):
+    fast.infer(images(2))
+    with fast.slot(2) as slot:
+        assert [recorded.queue.__name__ for recorded in slot._graphs.values()] == ["replay"]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
