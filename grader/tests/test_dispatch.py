@@ -16,6 +16,7 @@ from trtlab_grader import dispatch as module
 from trtlab_grader.course import LABS
 from trtlab_grader.dispatch import (
     DispatchError,
+    Gpu,
     Job,
     Progress,
     dispatch,
@@ -180,10 +181,18 @@ def test_a_scheduler_that_is_not_there_is_named(
 
 def test_each_worker_is_pinned_to_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    seen = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(None, ["GPU-a", "GPU-b"])]
-    assert sorted(set(seen)) == ["GPU-a", "GPU-b"]
-    assert seen.count("GPU-a") == seen.count("GPU-b") == module.JOBS_PER_GPU
+    gpus = [Gpu("GPU-a", 25.0), Gpu("GPU-b", 24.0)]
+    seen = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(None, gpus)]
+    assert sorted(seen) == ["GPU-a"] * 3 + ["GPU-b"] * 3
     assert worker_environments(3, []) == [{"OMP_NUM_THREADS": "5"}] * 3
+
+
+@pytest.mark.parametrize(("memory_gib", "jobs"), [(140.0, 8), (40.0, 5), (6.0, 1), (0.0, 1)])
+def test_as_many_share_a_gpu_as_its_memory_and_the_cores_allow(
+    memory_gib: float, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    assert len(worker_environments(None, [Gpu("GPU-a", memory_gib)])) == jobs
 
 
 def test_without_a_driver_there_are_no_gpus() -> None:

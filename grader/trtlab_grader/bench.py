@@ -113,16 +113,17 @@ class SandboxedBench:
         Raises:
             InferenceError: if the bench's clock and the one here disagree.
         """
-        with self._exclusive():
+        with self._shared():
             if not self._ask("line_up", engine=str(engine), batch=batch):
                 return None
-            outside, inside = [0.0], [0.0]
+        outside, inside = [0.0], [0.0]
 
-            def turn(who: str) -> None:
-                start = time.perf_counter()
-                inside[0] += float(self._ask("run", who=who, calls=CALLS_PER_TURN))
-                outside[0] += time.perf_counter() - start
+        def turn(who: str) -> None:
+            start = time.perf_counter()
+            inside[0] += float(self._ask("run", who=who, calls=CALLS_PER_TURN))
+            outside[0] += time.perf_counter() - start
 
+        with self._exclusive():
             measured = compare_paired(
                 lambda: turn("pytorch"),
                 lambda: turn("engine"),
@@ -130,7 +131,7 @@ class SandboxedBench:
                 WARMUP_TURNS,
                 max_seconds=MAX_SECONDS,
             )
-            self._ask("dismiss")
+        self._ask("dismiss")
         if not (1 - CLOCKS_AGREE) * outside[0] <= inside[0] <= outside[0]:
             raise InferenceError(
                 f"Two clocks disagree: the bench's calls took {inside[0]:.2f} s by its own and "

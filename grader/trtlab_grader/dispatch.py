@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pynvml
 from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed, get_worker
@@ -20,8 +20,10 @@ from trtlab_grader.course import LABS
 from trtlab_grader.records import LabRecord
 
 TOPIC = "trtlab-progress"
-JOBS_PER_GPU = 4
-"""Notebooks that share a GPU outside the exclusive sections; see lease.py."""
+GIB_PER_JOB = 8
+"""Of a GPU's memory, what a notebook takes at most, with the engines and PyTorch that judge it.
+
+As many share a GPU outside the exclusive sections (see lease.py) as it holds."""
 _CONNECT_SECONDS = 15
 
 
@@ -81,41 +83,54 @@ def report_progress(progress: Progress) -> None:
         get_worker().log_event(TOPIC, {"progress": vars(progress)})
 
 
-def visible_gpus() -> list[str]:
-    """Return the UUIDs of this machine's GPUs, of those that CUDA_VISIBLE_DEVICES leaves."""
+class Gpu(NamedTuple):
+    """A GPU by its UUID, and its memory in GiB."""
+
+    uuid: str
+    memory_gib: float
+
+
+def visible_gpus() -> list[Gpu]:
+    """Return this machine's GPUs, of those that CUDA_VISIBLE_DEVICES leaves."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
     try:
         count = pynvml.nvmlDeviceGetCount()
-        uuids = [
-            str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
-            for index in range(count)
-        ]
+        gpus = [_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count)]
     finally:
         pynvml.nvmlShutdown()
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
-        return uuids
+        return gpus
     names = [name.strip() for name in wanted.split(",")]
-    return [uuid for index, uuid in enumerate(uuids) if uuid in names or str(index) in names]
+    return [gpu for index, gpu in enumerate(gpus) if gpu.uuid in names or str(index) in names]
 
 
-def worker_environments(jobs: int | None, gpus: Sequence[str]) -> list[dict[str, str]]:
+def _gpu(handle: Any) -> Gpu:
+    memory = 0.0
+    with suppress(pynvml.NVMLError):  # those that share the processor's memory do not tell
+        memory = float(pynvml.nvmlDeviceGetMemoryInfo(handle).total) / 2**30
+    return Gpu(str(pynvml.nvmlDeviceGetUUID(handle)), memory)
+
+
+def worker_environments(jobs: int | None, gpus: Sequence[Gpu]) -> list[dict[str, str]]:
     """Return the environment of each local worker: which GPU it sees, how many threads it takes.
 
     Args:
         jobs: how many workers; None for as many as suit this machine.
-        gpus: UUIDs; they are dealt out in turn.
+        gpus: they are dealt out in turn.
     """
     cores = os.cpu_count() or 1
-    if jobs is None:
-        jobs = min(JOBS_PER_GPU * len(gpus), max(cores // 2, 1)) if gpus else max(cores, 1)
+    if jobs is None and gpus:
+        smallest = min(gpu.memory_gib for gpu in gpus)
+        jobs = min(len(gpus) * max(int(smallest // GIB_PER_JOB), 1), max(cores // 2, 1))
+    jobs = jobs or cores
     threads = str(max(cores // jobs, 1))
     return [
         {"OMP_NUM_THREADS": threads}
-        | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {})
+        | ({"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)].uuid} if gpus else {})
         for index in range(jobs)
     ]
 

@@ -6,8 +6,7 @@ Called on a Dask worker, or in the foreground by plain `nbgrader autograde`.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -159,8 +158,7 @@ class _Lab:
             stage.bench(space) as bench,
             stage.kernel(space, self._notebook, timing_cache()) as kernel,
         ):
-            with shared():
-                run = kernel.run_notebook(self._tell_cells)
+            run = kernel.run_notebook(self._tell_cells)
             self.cell_errors = {
                 cell: space.without_folders(text) for cell, text in kernel.cell_errors.items()
             }
@@ -203,11 +201,9 @@ class _Lab:
         probe, seed = probe_of(task), self._course.seed(self._submission.student, task)
         given = space.give(task)
         prepared(probe.give, given, seed)
-        hold: Callable[[], AbstractContextManager[object]] = (
-            exclusive if task in _UNDISTURBED else shared
-        )
-        with hold(), probe.attend(given, seed):
-            return kernel.probe(task, given, space.made)
+        hold = exclusive if task in _UNDISTURBED else shared
+        with probe.attend(given, seed):
+            return kernel.probe(task, given, space.made, hold)
 
     def _keep(self, space: Workspace) -> None:
         """Keep deliverables, charts and the executed notebook."""

@@ -6,7 +6,7 @@ the first run ended, so that what was solved until then is judged; a few times, 
 
 import copy
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +16,7 @@ from trtlab_grader.kernel import CellResult, NotebookRun, SandboxedKernel, execu
 from trtlab_grader.notebooks.matching import grade_id_of, task_of
 
 MOST_KERNELS = 3
+Lease = Callable[[], AbstractContextManager[object]]
 _PROBE = """\
 from pathlib import Path as _Path
 from trtlab.lab.probe import run_probe as _run_probe
@@ -36,6 +37,7 @@ class StudentKernel:
         notebook: what runs; its cells get the outputs of the first run.
         cell_seconds, notebook_seconds: limits for a cell, and for all of a run.
         timing_cache: a file for the notebook's builds to start from; None for none.
+        hold: a lease under which each cell runs; between two, somebody may time something.
 
     Attributes:
         run: what became of the notebook's first run; None before it.
@@ -48,10 +50,11 @@ class StudentKernel:
         cell_seconds: float,
         notebook_seconds: float,
         timing_cache: Path | None = None,
+        hold: Lease = nullcontext,
     ) -> None:
         self._start, self._notebook = start, notebook
         self._cell_seconds, self._notebook_seconds = cell_seconds, notebook_seconds
-        self._timing_cache = timing_cache
+        self._timing_cache, self._hold = timing_cache, hold
         self._stack = ExitStack()
         self._kernel: SandboxedKernel | None = None
         self._kernels = 0
@@ -94,19 +97,21 @@ class StudentKernel:
             self._notebook_seconds,
             skip=is_check,
             on_progress=on_progress,
+            hold=self._hold,
         )
         self.run = self.run or run
         return run
 
-    def probe(self, task: str, given: Path, made: Path) -> str:
-        """Run a task's probe; return why it did not come to its end, or "" if it did."""
+    def probe(self, task: str, given: Path, made: Path, hold: Lease = nullcontext) -> str:
+        """Run a task's probe under a lease; return why it did not come to its end, "" if it did."""
         if self._kernel is None or not self._kernel.alive:
             reason = self._revive(task)
             if reason:
                 return reason
         assert self._kernel is not None
         code = _PROBE.format(task=task, given=str(given), made=str(made / task))
-        return _problem(self._kernel.run(code, self._cell_seconds))
+        with hold():
+            return _problem(self._kernel.run(code, self._cell_seconds))
 
     def _revive(self, task: str) -> str:
         """Bring a new kernel to where a task can be probed; return why not, or ""."""

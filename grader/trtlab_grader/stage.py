@@ -62,6 +62,7 @@ class Stage:
             self.settings.cell_seconds,
             self.settings.notebook_seconds,
             timing_cache,
+            shared,
         )
 
     def bench(self, space: Workspace) -> SandboxedBench:
@@ -106,4 +107,5 @@ def exclusive() -> AbstractContextManager[object]:
 
 
 def _gpu() -> str:
-    return (visible_gpus() or ["gpu"])[0]
+    gpus = visible_gpus()
+    return gpus[0].uuid if gpus else "gpu"

@@ -1,7 +1,9 @@
 """Notebooks in a kernel in the sandbox: honest ones run as in Jupyter, others do no harm."""
 
 import textwrap
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -111,6 +113,24 @@ def test_a_notebook_goes_on_after_errors_and_skips_what_it_should(
     assert nb.cells[5].outputs == []
     assert (run.stopped_at, run.reason) == (None, "")
     assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_lease_is_held_for_a_cell_at_a_time_and_waiting_for_it_costs_no_time(
+    alive: SandboxedKernel,
+) -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def lease() -> Iterator[None]:
+        time.sleep(1)
+        steps.append("held")
+        yield
+        steps.append("free")
+
+    nb = notebook("1", "2", "3")
+    run = execute_notebook(nb, alive, per_cell_timeout_s=60, total_timeout_s=2.5, hold=lease)
+    assert steps == ["held", "free"] * 3
+    assert run.stopped_at is None
 
 
 def test_a_cell_is_interrupted_at_its_timeout_and_the_next_one_runs(

@@ -1,7 +1,7 @@
 """Runs the cells of a notebook in a kernel, in their order, and puts the outputs into them."""
 
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
@@ -31,6 +31,7 @@ def execute_notebook(
     total_timeout_s: float,
     skip: Callable[[NotebookNode], bool] = lambda cell: False,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> NotebookRun:
     """Run the code cells of a notebook; go on after one that raises or is interrupted.
 
@@ -39,9 +40,10 @@ def execute_notebook(
             that are not run lose theirs.
         kernel: started, and used for nothing before.
         per_cell_timeout_s: seconds for one cell; it is interrupted then.
-        total_timeout_s: seconds for all cells.
+        total_timeout_s: seconds for all cells, without what `hold` waits.
         skip: tells which code cells not to run.
         on_progress: called with how many cells are done, and how many there are to run.
+        hold: entered for each cell, so that others may come between two of them.
     """
     for cell in nb.cells:
         if cell.cell_type == "code":
@@ -53,15 +55,16 @@ def execute_notebook(
         if cell.cell_type == "code" and cell.source.strip() and not skip(cell)
     ]
     run = NotebookRun()
-    deadline = time.monotonic() + total_timeout_s
+    left = total_timeout_s
     for done, index in enumerate(wanted):
         on_progress(done, len(wanted))
-        left = deadline - time.monotonic()
         if left <= 0:
             run.stopped_at = index
             run.reason = f"the notebook ran longer than {total_timeout_s:g} s in all"
             break
-        result = kernel.run(nb.cells[index].source, min(per_cell_timeout_s, left))
+        with hold():
+            result = kernel.run(nb.cells[index].source, min(per_cell_timeout_s, left))
+        left -= result.seconds
         run.cells[index] = result
         nb.cells[index].outputs = result.outputs
         nb.cells[index].execution_count = result.execution_count
