@@ -11,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SANDBOX := bwrap:bubblewrap prlimit:util-linux
 DATABASE := psql:postgresql
 
-.PHONY: help demo test mutants attacks lab release lint lock clean
+.PHONY: help demo test mutants attacks bench lab release lint lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,10 @@ mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must l
 attacks: $(INSTALLED)  ## Grade notebooks that attack the grader; each must get what it deserves
 	@$(call programs,$(SANDBOX))
 	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m attacks
+
+bench: $(INSTALLED)  ## Measure speed on the GPU beside PyTorch, torch.compile and Polygraphy; draw it
+	$(RUN) python docs/measurements/measure_speed.py runs/bench
+	$(RUN) python docs/measurements/draw_speed.py runs/bench
 
 lab: $(INSTALLED)  ## Open the labs in JupyterLab
 	$(RUN) jupyter lab --notebook-dir=labs

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from nbgrader.api import Gradebook
+from provenance import provenance
 
 from trtlab.backend import IS_EMULATED
 from trtlab.files import write_text
-from trtlab.machine import machine_facts
 from trtlab_grader.course import LABS, Course, Settings
 from trtlab_grader.nbgrader_glue.setup import init_course
 from trtlab_grader.provisions import provide
@@ -67,8 +67,7 @@ def main() -> None:
             found = repeat(root, labs, arguments.runs, arguments.jobs)
     arguments.out.mkdir(parents=True, exist_ok=True)
     target = arguments.out / f"grader-{arguments.what}.json"
-    facts = {"machine": machine_facts().model_dump(mode="json"), "commit": commit(), "labs": labs}
-    write_text(target, json.dumps({**facts, **found}, indent=1) + "\n")
+    write_text(target, json.dumps({**provenance(), "labs": labs, **found}, indent=1) + "\n")
     print(target)
 
 
@@ -184,12 +183,6 @@ def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> di
         "spread": max(totals) - min(totals),
         "runs": results,
     }
-
-
-def commit() -> str:
-    """Return the commit that is measured; empty where this is no checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

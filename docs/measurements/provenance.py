@@ -1,0 +1,21 @@
+"""Where a measurement was taken: the machine, the versions and the commit, for its JSON."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from trtlab.machine import machine_facts
+
+
+def provenance() -> dict[str, Any]:
+    """Return the facts of the machine, and the commit that is measured.
+
+    A copy of the tree has no history: whoever makes it says in TRTLAB_COMMIT what it is a copy of.
+    """
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return {
+        "machine": machine_facts().model_dump(mode="json"),
+        "commit": found or os.environ.get("TRTLAB_COMMIT", ""),
+    }

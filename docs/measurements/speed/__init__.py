@@ -1,0 +1,1 @@
+"""The sections of measure_speed.py: each module measures one thing, in `measure(rig)`."""

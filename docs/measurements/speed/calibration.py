@@ -1,0 +1,192 @@
+"""What calibration costs and is worth: by number of images, by algorithm, by what is shown.
+
+Every engine here is a whole INT8 build at the standard profile, with the timing cache that the
+first one leaves: the kernels are then the same, and the engines differ in their ranges alone. A
+build at optimization level 0 would be quicker, but takes the first tactic that works, which may be
+none of INT8: its accuracy would say nothing. What the deadline leaves no time for is listed.
+
+The images are drawn beforehand, so that the seconds are TensorRT's. A calibration of fewer images
+than a batch holds shows them several times over: that leaves the shape of every histogram, and so
+the ranges, and saves building a calibration engine of another batch.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from speed.accuracy import drawn_batches
+from speed.rig import CALIBRATION_BATCH, STANDARD, Rig
+from trtlab.accuracy import Hits, Predict, accuracy_change, accuracy_stats, count_hits
+from trtlab.data import normalise
+from trtlab.digits import DigitsDataset
+from trtlab.engines import read_sidecar
+from trtlab.errors import TrtLabError
+from trtlab.fast_infer import FastInference
+from trtlab.progress import track
+from trtlab.spec import Precision
+from trtlab.torch_infer import torch_predictor
+
+VALIDATION_IMAGES = (10_000, 64)  # at full length, and where only the scripts are tried
+SEED = 6  # of nothing that was trained, calibrated or tuned on, nor of the accuracy section
+DEADLINE_S = 200.0
+DRAWN_AT_ONCE = 256
+
+SHOWN: dict[str, Callable[[Tensor], Tensor]] = {
+    "images": normalise,
+    "not normalised": lambda pictures: pictures.float() / 255,
+    "blue and red swapped": lambda pictures: normalise(pictures.flip(1)),
+    "noise": lambda pictures: torch.randn(
+        pictures.shape, generator=torch.Generator().manual_seed(0)
+    ),
+}
+"""What a calibration is shown: (N, 3, 224, 224) uint8 -> float32. Validation is always right."""
+
+Batches = list[tuple[NDArray[np.float32], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One calibration: how many images, of which of SHOWN, and the algorithm."""
+
+    images: int
+    shown: str = "images"
+    algorithm: str = "entropy"
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}-{self.images}-{self.shown}".replace(" ", "-")
+
+
+# By importance: the study around 512 images, then the curve from its ends inwards.
+PLAN = (
+    Calibration(512),
+    Calibration(512, algorithm="minmax"),
+    Calibration(512, "not normalised"),
+    Calibration(512, "noise"),
+    Calibration(8),
+    Calibration(1),
+    Calibration(2048),
+    Calibration(32),
+    Calibration(128),
+    Calibration(512, "blue and red swapped"),
+    Calibration(64),
+    Calibration(256),
+    Calibration(1024),
+    Calibration(16),
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The validation images, and what PyTorch answers on them in strict FP32."""
+
+    batches: Batches
+    logits: NDArray[np.float32]  # (N, classes)
+    hits: Hits
+
+    def compare(self, predict: Predict) -> dict[str, Any]:
+        """Return a runner's accuracy, its change in points, and its logits' relative error."""
+        logits = logits_of(predict, self.batches)
+        hits = hits_of(logits, self.batches)
+        error = np.linalg.norm(logits - self.logits) / np.linalg.norm(self.logits)
+        return {
+            "accuracy": accuracy_stats(hits).model_dump(),
+            "change": accuracy_change(self.hits, hits).model_dump(),
+            "logits_error": float(error),
+        }
+
+
+def measure(rig: Rig) -> dict[str, Any]:
+    """Return each calibration's seconds and what became of the accuracy, as far as time allows."""
+    deadline = time.monotonic() + DEADLINE_S
+    device = "cpu" if rig.emulated else "cuda"
+    plan = PLAN[: rig.count(len(PLAN), 2)]
+    expected = reference(rig, device)
+    pictures = drawn(max(size_of(calibration, rig) for calibration in plan), device)
+    rig.engine(Precision.INT8, STANDARD)  # the first build loads libraries and times kernels
+    measured, failed, not_measured = [], [], []
+    for calibration in track(plan, "calibrations"):
+        record = asdict(calibration)
+        if time.monotonic() > deadline:
+            not_measured.append(record)
+            continue
+        try:
+            path, facts = build(rig, calibration, pictures)
+            with FastInference(path, slots=1) as engine:
+                measured.append(record | facts | expected.compare(engine.infer))
+        except TrtLabError as error:
+            failed.append(record | {"error": f"{type(error).__name__}: {error}"})
+    return {
+        "profile": str(STANDARD),
+        "calibration_batch": CALIBRATION_BATCH,
+        "validation_seed": SEED,
+        "baseline": accuracy_stats(expected.hits).model_dump(),
+        "measured": measured,
+        "failed": failed,
+        "not_measured": not_measured,
+    }
+
+
+def reference(rig: Rig, device: str) -> Reference:
+    """Draw the validation images on `device` and run PyTorch on them."""
+    images = rig.validation(rig.count(*VALIDATION_IMAGES), SEED)
+    batches: Batches = list(drawn_batches(images, STANDARD.max, device))
+    with torch_predictor(rig.model(), device) as predict:
+        logits = logits_of(predict, batches)
+    return Reference(batches, logits, hits_of(logits, batches))
+
+
+def build(rig: Rig, calibration: Calibration, pictures: Tensor) -> tuple[Path, dict[str, Any]]:
+    """Build the engine of a calibration; return it, and the seconds and the images it was shown."""
+    inputs = SHOWN[calibration.shown](pictures[: size_of(calibration, rig)])
+    repeats = max(CALIBRATION_BATCH // len(inputs), 1)
+    path = rig.engine(
+        Precision.INT8,
+        STANDARD,
+        algorithm=calibration.algorithm,
+        dataset=TensorDataset(inputs.repeat(repeats, 1, 1, 1)),
+        name=f"calibrated-{calibration}",
+    )
+    sidecar = read_sidecar(path)
+    assert sidecar is not None
+    assert sidecar.calibration is not None
+    return path, {
+        "build_seconds": sidecar.build_seconds,
+        "images_consumed": sidecar.calibration.images,
+    }
+
+
+def drawn(count: int, device: str) -> Tensor:
+    """Return calibration pictures before the preprocessing, (count, 3, 224, 224) uint8.
+
+    A smaller calibration takes the first of them.
+    """
+    dataset = DigitsDataset("calibration", count)
+    parts = [
+        dataset.draw(range(start, min(start + DRAWN_AT_ONCE, count)), device)[0].cpu()
+        for start in range(0, count, DRAWN_AT_ONCE)
+    ]
+    return torch.cat(parts)
+
+
+def logits_of(predict: Predict, batches: Batches) -> NDArray[np.float32]:
+    """Return the logits of all images, (N, classes)."""
+    return np.concatenate([predict(images) for images, _ in batches])
+
+
+def hits_of(logits: NDArray[np.float32], batches: Batches) -> Hits:
+    """Return which images these logits classify rightly."""
+    labels = np.concatenate([labels for _, labels in batches])
+    return count_hits({"known": lambda known: known}, [(logits, labels)])["known"]
+
+
+def size_of(calibration: Calibration, rig: Rig) -> int:
+    """Return how many different images are shown."""
+    return rig.count(calibration.images, min(calibration.images, CALIBRATION_BATCH))

@@ -1,0 +1,91 @@
+"""What the figures of draw_speed.py share: head, colours, lines and bars with their intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from speed.records import Record
+from trtlab.plot_style import INK, MUTED, Look, look_of
+from trtlab.results import RunnerResult
+
+TARGET = "#b3261e"
+WIDTH = 9.5
+"""Inches: at this width text stays legible in a README."""
+
+ERROR_BAR = {"ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
+
+Interval = Mapping[str, float]
+"""median, low and high, as intervals.py writes them."""
+
+
+def canvas(
+    record: Record, title: str, subtitle: str, height: float, width: float = WIDTH
+) -> Figure:
+    """Return a figure of `height` inches below a head that names the GPU and TensorRT."""
+    head = 0.9 if record.trial else 0.62
+    total = height + head
+    figure = Figure(figsize=(width, total), layout="constrained", facecolor="white")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0.01, 0.01, 0.98, height / total), w_pad=0.08, h_pad=0.08)  # type: ignore[call-arg]
+    where = f"{subtitle}; {record.gpu}, TensorRT {record.tensorrt}"
+    figure.text(0.012, 1 - 0.1 / total, title, size=14, weight="bold", va="top")
+    figure.text(0.012, 1 - 0.38 / total, where, size=9.5, color=MUTED, va="top")
+    if record.trial:
+        badge = "TRIAL OF THE SCRIPTS: no figure here means anything"
+        figure.text(0.012, 1 - 0.64 / total, badge, size=10, weight="bold", va="top", color=TARGET)
+    return figure
+
+
+def look(precision: str) -> Look:
+    """Return how a TensorRT engine of a precision is drawn, in every figure alike."""
+    return look_of(RunnerResult(name=precision, kind="tensorrt", precision=precision))
+
+
+def reach(value: float, low: float, high: float) -> tuple[list[float], list[float]]:
+    """Return an interval as matplotlib wants it: what lies below the value, and above."""
+    return [max(value - low, 0.0)], [max(high - value, 0.0)]
+
+
+def curve(
+    axes: Axes, x: Sequence[float], intervals: Sequence[Interval], scale: float = 1.0, **style: Any
+) -> None:
+    """Draw medians with their intervals against `x`, joined by a line."""
+    medians = [scale * found["median"] for found in intervals]
+    below = [scale * max(found["median"] - found["low"], 0.0) for found in intervals]
+    above = [scale * max(found["high"] - found["median"], 0.0) for found in intervals]
+    axes.errorbar(
+        x, medians, yerr=(below, above), markersize=6, linewidth=1.8, **ERROR_BAR, **style
+    )
+
+
+def batch_axis(axes: Axes, values: Sequence[int], label: str) -> None:
+    """Make the x axis one of powers of two, each of `values` written out."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.grid(color=MUTED, alpha=0.25)
+
+
+def rows_axis(axes: Axes, names: Sequence[str]) -> None:
+    """Make the y axis one of named rows, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=MUTED, alpha=0.25)
+
+
+def target_line(axes: Axes, value: float, label: str, vertical: bool = False) -> None:
+    """Draw what is asked for as a dashed line, named at its end."""
+    style: dict[str, Any] = {"color": TARGET, "linewidth": 1.2, "linestyle": "--"}
+    if vertical:
+        axes.axvline(value, **style)
+        where, align = axes.get_xaxis_transform(), {"ha": "left", "va": "bottom"}
+        axes.text(value, 1.0, f" {label}", color=TARGET, size=9, transform=where, **align)
+    else:
+        axes.axhline(value, **style)
+        where, align = axes.get_yaxis_transform(), {"ha": "right", "va": "bottom"}
+        axes.text(1.0, value, label, color=TARGET, size=9, transform=where, **align)

@@ -1,0 +1,172 @@
+"""The most images per second that an INT8 engine reaches alone, on images that lie in GPU memory.
+
+Searched over the input's type and layout, the batch, and how many execution contexts run side by
+side, each with its own stream and CUDA graph. A figure counts only if every context's output, over
+a poisoned buffer, agrees with PyTorch, and if the card could do as much arithmetic at all.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from speed import io_formats
+from speed.ceilings import int8_ops
+from speed.device import DeviceEngine, eager, require_agreement, require_finite
+from speed.io_formats import InputFormat, build_int8
+from speed.rig import NEEDS_GPU, STANDARD, Rig
+from trtlab.calibration_cache import CalibrationCache
+from trtlab.errors import InferenceError, TrtLabError
+from trtlab.roofline import count_nodes
+from trtlab.spec import Precision, ShapeProfile
+from trtlab.stats import bootstrap_median
+
+P512 = ShapeProfile(min=1, opt=256, max=512)
+P1024 = ShapeProfile(min=1, opt=512, max=1024)
+P256 = ShapeProfile(min=256, opt=256, max=256)
+
+# The plain build first, to compare with; then by promise. MLPerf's submissions use INT8 CHW4.
+PLAN: tuple[tuple[InputFormat, ShapeProfile, tuple[int, ...]], ...] = (
+    (io_formats.FP32, P1024, (512, 1024)),
+    (io_formats.INT8_CHW4, P1024, (512, 1024)),
+    (io_formats.INT8_CHW4, P512, (256, 512)),
+    (io_formats.INT8, P1024, (512, 1024)),
+    (io_formats.FP16_HWC8, P1024, (512, 1024)),
+    (io_formats.INT8_CHW4, P256, (256,)),
+    (io_formats.INT8_CHW32, P1024, (512, 1024)),
+    (io_formats.FP32, P512, (256, 512)),
+    (io_formats.FP16, P1024, (512, 1024)),
+    (io_formats.FP32, P256, (256,)),
+)
+CONTEXTS = (2, 1, 3)
+SECONDS = (2.5, 0.3)  # of one measurement, at full length and where only the scripts are tried
+WINDOWS = 10
+TRIAL = 20  # rounds that raise the clocks and tell how many a measurement takes
+DEADLINE_S = 180.0
+
+
+def measure(rig: Rig) -> dict[str, Any]:
+    """Return every configuration that was measured, best first, and what failed or had no time."""
+    if rig.emulated:
+        return NEEDS_GPU
+    deadline = time.monotonic() + DEADLINE_S
+    rig.engine(Precision.INT8, STANDARD)  # leaves the scales of a calibration
+    flops = sum(node.flops for node in count_nodes(onnx.load(rig.onnx()), 1))
+    ceiling = int8_ops() / flops
+    measured: list[dict[str, Any]] = []
+    failed, not_tried = [], []
+    for form, profile, batches in PLAN[: rig.count(len(PLAN), 1)]:
+        build: dict[str, Any] = {"input": str(form), "profile": str(profile)}
+        if time.monotonic() > deadline:
+            not_tried.append(build)
+            continue
+        try:
+            start = time.perf_counter()
+            engine, scale = build_variant(rig, form, profile)
+            build["build_seconds"] = time.perf_counter() - start
+            for batch in batches:
+                for found in search(rig, engine, form, batch, scale, ceiling):
+                    measured.append(build | found)
+        except (TrtLabError, RuntimeError) as error:  # PyTorch's, of a capture or of memory
+            failed.append(build | {"error": f"{type(error).__name__}: {error}"})
+        engine = None  # its memory is the next one's
+        torch.cuda.empty_cache()
+    return {
+        "configurations": sorted(measured, key=lambda found: -found["images_per_s"]),
+        "failed": failed,
+        "not_tried": not_tried,
+        "int8_matmul_images_per_s": ceiling,
+        "flops_per_image": flops,
+    }
+
+
+def build_variant(rig: Rig, form: InputFormat, profile: ShapeProfile) -> tuple[Any, float]:
+    """Return an engine with this input, and the scale of the input's INT8 step."""
+    scale = CalibrationCache.read(rig.calibration_cache()).scales[rig.workload.input_name]
+    with rig.calibrator() as calibrator:
+        engine = build_int8(rig.onnx(), form, profile, calibrator, scale, rig.timing_cache)
+    return engine, scale
+
+
+def search(
+    rig: Rig, engine: Any, form: InputFormat, batch: int, scale: float, ceiling: float
+) -> Iterator[dict[str, Any]]:
+    """Measure one engine at one batch with several numbers of contexts; yield each at once."""
+    images = rig.images(batch)
+    expected = eager(rig.model(), images, tf32=False)()
+    packed = form.pack(images, scale)
+    # Each reads memory of its own, as it would in service.
+    contexts = [DeviceEngine(engine, packed.clone(), batch) for _ in range(max(CONTEXTS))]
+    errors = [require_agreement(context.fresh_output(), expected) for context in contexts]
+    for count in CONTEXTS:
+        used = contexts[:count]
+        for context in used:
+            context.output.fill_(torch.nan)
+        rates, elapsed, overall = throughput(used, batch, rig.count(*SECONDS))
+        for context in used:
+            require_finite(context.output)
+        median, low, high = bootstrap_median(rates)
+        if overall > ceiling:
+            raise InferenceError(
+                f"{overall:,.0f} images/s take more arithmetic than this card has: it does "
+                f"{ceiling:,.0f} images/s in a plain INT8 matrix product."
+            )
+        yield {
+            "batch": batch,
+            "contexts": count,
+            "images_per_s": median,
+            "low": low,
+            "high": high,
+            "windows": rates.tolist(),
+            "seconds": elapsed,
+            "wall_clock_images_per_s": overall,
+            "share_of_int8_matmul": median / ceiling,
+            "logits_error": max(errors),
+        }
+
+
+def throughput(
+    contexts: Sequence[DeviceEngine], batch: int, seconds: float
+) -> tuple[NDArray[np.float64], float, float]:
+    """Keep all contexts busy for about `seconds`; return images per second.
+
+    Returns:
+        The rate in each of WINDOWS windows (WINDOWS,), from the moments at which batches were
+        finished, so that filling and draining the streams does not count; the seconds that it took;
+        and the rate overall by the wall clock, in which that does count.
+    """
+    rounds_per_second = TRIAL / _replay(contexts, TRIAL)[1]
+    rounds = max(math.ceil(seconds * rounds_per_second), 2 * WINDOWS)
+    finished, elapsed = _replay(contexts, rounds)
+    per_round = len(contexts)
+    # Whole rounds, the first one left out: the contexts then stand alike at both ends of a window.
+    edges = np.linspace(1, rounds, WINDOWS + 1).astype(int) * per_round - 1
+    rates = np.diff(edges) * batch / np.diff(finished[edges])
+    return rates, elapsed, rounds * per_round * batch / elapsed
+
+
+def _replay(contexts: Sequence[DeviceEngine], rounds: int) -> tuple[NDArray[np.float64], float]:
+    """Replay every context `rounds` times; return when each replay ended, and how long all took.
+
+    The moments are in seconds, ascending, (rounds * contexts,).
+    """
+    start = torch.cuda.Event(enable_timing=True)
+    ends = []
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    start.record()
+    for _ in range(rounds):
+        for context in contexts:
+            with torch.cuda.stream(context.stream):
+                context.replay()
+                end = torch.cuda.Event(enable_timing=True)
+                end.record()
+            ends.append(end)
+    torch.cuda.synchronize()
+    elapsed = time.perf_counter() - began
+    return np.sort([start.elapsed_time(end) for end in ends]) / 1e3, elapsed

@@ -1,0 +1,118 @@
+"""PyTorch's side of compiled.py, in a process of its own: imports nothing of trtlab.
+
+    python torch_side.py WEIGHTS --classes 10 --batches 1,32,128 --seconds 2
+
+torch.compile needs Triton, which the interpreter that has TensorRT may lack. WEIGHTS is a state
+dict of torchvision's resnet50. Every line on stdout is a JSON object, written as soon as it is
+measured, so that a run that is cut short leaves what is done.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torchvision
+
+WARMUP = 10
+SHAPE = (3, 224, 224)
+INPUT_BYTES = 256 << 20  # of the inputs that the calls rotate through
+
+
+class Variant(NamedTuple):
+    """One way to run the model. All of them are channels-last."""
+
+    name: str
+    dtype: torch.dtype
+    compiled: bool  # mode "max-autotune", which captures CUDA graphs
+
+
+# What tells most comes first: compiling may not come to an end in time.
+VARIANTS = (
+    Variant("fp16-eager", torch.float16, compiled=False),
+    Variant("fp16-compiled", torch.float16, compiled=True),
+    Variant("tf32-compiled", torch.float32, compiled=True),
+)
+
+
+def main() -> None:
+    """Measure every variant at every batch, host to host and on the device."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("weights")
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--batches", required=True, help="separated by commas")
+    parser.add_argument("--seconds", type=float, required=True, help="of one measurement")
+    arguments = parser.parse_args()
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    tell(python=platform.python_version(), torch=torch.__version__)
+    state = torch.load(arguments.weights, map_location="cpu", weights_only=True)
+    for variant in VARIANTS:
+        for batch in map(int, arguments.batches.split(",")):
+            measure(variant, state, arguments.classes, batch, arguments.seconds)
+
+
+def tell(**found: Any) -> None:
+    """Write one line of what was found."""
+    print(json.dumps(found), flush=True)
+
+
+def measure(
+    variant: Variant, state: dict[str, torch.Tensor], classes: int, batch: int, seconds: float
+) -> None:
+    """Time one variant at one batch, compiled for exactly this shape, and tell the times."""
+    torch._dynamo.reset()
+    model = torchvision.models.resnet50(num_classes=classes)
+    model.load_state_dict(state)
+    model = model.eval().to("cuda", variant.dtype, memory_format=torch.channels_last)
+    if variant.compiled:
+        model = torch.compile(model, mode="max-autotune", dynamic=False)
+    count = min(8, max(2, INPUT_BYTES // (batch * 4 * torch.Size(SHAPE).numel())))
+    hosts = itertools.cycle([torch.randn(batch, *SHAPE) for _ in range(count)])
+
+    def to_device() -> torch.Tensor:
+        images = next(hosts).to("cuda")
+        return images.to(variant.dtype, memory_format=torch.channels_last)
+
+    with torch.inference_mode():
+        on_device = to_device()  # in this mode as the others, or it would be compiled once more
+
+        def device_only() -> None:
+            model(on_device)
+            torch.cuda.synchronize()
+
+        start = time.perf_counter()
+        device_only()
+        first = time.perf_counter() - start
+        calls: dict[str, Callable[[], object]] = {
+            "device_resident": device_only,
+            "host_to_host": lambda: model(to_device()).float().cpu(),
+        }
+        for where, call in calls.items():
+            tell(
+                variant=variant.name,
+                batch=batch,
+                where=where,
+                first_call_seconds=first,
+                times_ms=times_ms(call, seconds),
+            )
+
+
+def times_ms(call: Callable[[], object], seconds: float) -> list[float]:
+    """Time `call`, which returns when its work is done: 10 to 1000 times, as `seconds` allow."""
+    for _ in range(WARMUP):
+        call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 10 or (len(times) < 1000 and time.perf_counter() < end):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+if __name__ == "__main__":
+    main()
