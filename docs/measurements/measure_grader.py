@@ -3,6 +3,7 @@
     python docs/measurements/measure_grader.py class OUT --copies 3       # 30 students
     python docs/measurements/measure_grader.py compare OUT                # beside stock nbgrader
     python docs/measurements/measure_grader.py repeat OUT --labs all      # the reference, 5 times
+    python docs/measurements/measure_grader.py complete OUT --labs 02-build   # CPU, then the GPU
 
 Each writes OUT/grader-{what}.json: machine, versions, commit, seconds, and every grade.
 """
@@ -23,7 +24,7 @@ from provenance import provenance
 
 from trtlab.backend import IS_EMULATED
 from trtlab.files import write_text
-from trtlab_grader.course import LABS, Course, Settings
+from trtlab_grader.course import LABS, Course, Settings, open_course
 from trtlab_grader.nbgrader_glue.setup import init_course
 from trtlab_grader.provisions import provide
 from trtlab_grader.runs import autograde
@@ -44,7 +45,7 @@ c.ClearSolutions.enforce_metadata = False
 def main() -> None:
     """Measure, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["class", "compare", "repeat"])
+    parser.add_argument("what", choices=["class", "compare", "repeat", "complete", "without-gpu"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--copies", type=int, default=1, help="of the class of ten students")
     parser.add_argument("--labs", default=",".join(DEMO_LABS), help="names, or all")
@@ -52,17 +53,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of repeat")
     parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
     arguments = parser.parse_args()
+    if arguments.what == "without-gpu":  # complete's first half: OUT is its course
+        print(json.dumps(graded(open_course(arguments.out), None)))
+        return
     labs = LABS if arguments.labs == "all" else tuple(arguments.labs.split(","))
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
-    for lab in range(1, 7):
-        provide(lab, exclusive())  # made once for whoever grades; in nobody's time
+    for lab in labs:
+        provide(LABS.index(lab) + 1, exclusive())  # made once for whoever grades; in nobody's time
     with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
         root = Path(folder)
         if arguments.what == "class":
             found = measure_class(root, copies(samples, arguments.copies), labs, arguments.jobs)
         elif arguments.what == "compare":
             found = compare(root, samples, labs, arguments.jobs)
+        elif arguments.what == "complete":
+            found = complete(root, labs, arguments.jobs)
         else:
             found = repeat(root, labs, arguments.runs, arguments.jobs)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -173,8 +179,7 @@ def compare(
 
 def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> dict[str, Any]:
     """Grade the reference solution several times from nothing."""
-    reference = [sample for sample in CLASS if sample.student == "ada-reference"]
-    course = new_course(root, "ours", reference, labs)
+    course = new_course(root, "ours", reference(), labs)
     results = [graded(course, jobs, regrade=True) for _ in range(runs)]
     totals = [sum(notebook["points"] for notebook in run["notebooks"]) for run in results]
     return {
@@ -183,6 +188,21 @@ def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> di
         "spread": max(totals) - min(totals),
         "runs": results,
     }
+
+
+def complete(root: Path, labs: tuple[str, ...], jobs: int | None) -> dict[str, Any]:
+    """Grade the reference without a GPU, then with one; return both, and what was done again."""
+    course = new_course(root, "ours", reference(), labs)
+    hidden = {**os.environ, "TRTLAB_BACKEND": "emulated", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, __file__, "without-gpu", str(course.root)]
+    answer = subprocess.run(command, env=hidden, stdout=subprocess.PIPE, text=True, check=True)
+    without = json.loads(answer.stdout.splitlines()[-1])
+    return {"without_gpu": without, "with_gpu": graded(course, jobs)}
+
+
+def reference() -> list[Sample]:
+    """Return the student who hands in the reference solution."""
+    return [sample for sample in CLASS if sample.student == "ada-reference"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ infer.py is the path to read and to imitate; this one is built on it.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition
@@ -101,7 +101,7 @@ class FastInference:
 
     __call__ = infer
 
-    def stream(self, batches: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, batches: Iterable[Any]) -> Generator[Any, None, None]:
         """Run the engine on one batch after the other, as many in flight as there are slots.
 
         Args:

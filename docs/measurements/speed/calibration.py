@@ -1,7 +1,7 @@
 """What calibration costs and is worth: by number of images, by algorithm, by what is shown.
 
 Every engine here is a whole INT8 build at the standard profile, with the timing cache that the
-first one leaves: the kernels are then the same, and the engines differ in their ranges alone. A
+first one leaves, so that the same kernels are chosen and the engines differ in their ranges. A
 build at optimization level 0 would be quicker, but takes the first tactic that works, which may be
 none of INT8: its accuracy would say nothing. What the deadline leaves no time for is listed.
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from speed.records import Record
 from trtlab.plot_style import INK, MUTED, Look, look_of
@@ -14,7 +16,7 @@ TARGET = "#b3261e"
 WIDTH = 9.5
 """Inches: at this width text stays legible in a README."""
 
-ERROR_BAR = {"ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
+ERROR_BAR: dict[str, Any] = {"ecolor": INK, "elinewidth": 1.2, "capsize": 2.5}
 
 Interval = Mapping[str, float]
 """median, low and high, as intervals.py writes them."""
@@ -70,6 +72,12 @@ def batch_axis(axes: Axes, values: Sequence[int], label: str) -> None:
     axes.grid(color=MUTED, alpha=0.25)
 
 
+def log_axis(axis: Axis) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers: STYLE has no powers of ten."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def rows_axis(axes: Axes, names: Sequence[str]) -> None:
     """Make the y axis one of named rows, the first on top."""
     axes.set_yticks(range(len(names)), names)
@@ -78,14 +86,8 @@ def rows_axis(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x", color=MUTED, alpha=0.25)
 
 
-def target_line(axes: Axes, value: float, label: str, vertical: bool = False) -> None:
-    """Draw what is asked for as a dashed line, named at its end."""
-    style: dict[str, Any] = {"color": TARGET, "linewidth": 1.2, "linestyle": "--"}
-    if vertical:
-        axes.axvline(value, **style)
-        where, align = axes.get_xaxis_transform(), {"ha": "left", "va": "bottom"}
-        axes.text(value, 1.0, f" {label}", color=TARGET, size=9, transform=where, **align)
-    else:
-        axes.axhline(value, **style)
-        where, align = axes.get_yaxis_transform(), {"ha": "right", "va": "bottom"}
-        axes.text(1.0, value, label, color=TARGET, size=9, transform=where, **align)
+def target_line(axes: Axes, value: float, label: str) -> None:
+    """Draw a figure to be reached, on the x axis, as a dashed line that is named at its top."""
+    axes.axvline(value, color=TARGET, linewidth=1.2, linestyle="--")
+    above = axes.get_xaxis_transform()
+    axes.text(value, 1, f" {label}", color=TARGET, size=9, va="bottom", transform=above)

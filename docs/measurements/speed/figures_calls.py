@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from speed.figure_style import ERROR_BAR, canvas, look, reach, rows_axis, target_line
+from speed.figure_style import ERROR_BAR, TARGET, canvas, look, reach, rows_axis
 from speed.records import Record
 from trtlab.plot_style import INK, MUTED, compact
 
@@ -137,7 +137,7 @@ def speedup_figure(record: Record) -> Figure:
             _speedup_panel(axes, {(row["runner"], row["batch"]): row for row in rows}, runner)
             axes.set_title(f"over {name}: {where}")
     handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -154,8 +154,10 @@ def _speedup_panel(axes: Axes, rows: dict[tuple[str, int], dict[str, Any]], runn
             axes.bar(x, found["speedup"], 0.25, yerr=error, error_kw=ERROR_BAR, **style)
             label = f"{found['speedup']:.1f}"
             axes.text(x, found["high"], label, ha="center", va="bottom", size=9)
-    for precision, required in SPEEDUP_TARGETS.items():
-        target_line(axes, required, f"{precision.upper()} asked for")
+    asked = [f"{precision.upper()} {factor:g}x" for precision, factor in SPEEDUP_TARGETS.items()]
+    for required in SPEEDUP_TARGETS.values():
+        axes.axhline(required, color=TARGET, linewidth=1.2, linestyle="--", zorder=0)
+    axes.plot([], [], color=TARGET, linestyle="--", label=f"asked for: {', '.join(asked)}")
     axes.axhline(1, color=INK, linewidth=0.8)
     axes.set_xticks(range(len(batches)), [f"batch {batch}" for batch in batches])
     axes.set_ylim(0, 1.15 * max([row["high"] for row in rows.values()] + [5.0]))

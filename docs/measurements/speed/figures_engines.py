@@ -11,6 +11,7 @@ from speed.figure_style import (
     ERROR_BAR,
     batch_axis,
     canvas,
+    log_axis,
     look,
     reach,
     rows_axis,
@@ -23,12 +24,14 @@ PEAK_ASKED, MLPERF = 83_000, 94_620
 """Images per second; the second is MLPerf Inference v4.1, ResNet-50 offline, per H200."""
 
 PEAK_ROWS = 12
+TERA = 1e12
+STUDIED = (1, 8, 512)  # calibration images
 
 
 def roofline_figure(record: Record) -> Figure:
     """Draw what the card reaches at most, and the engines below it at each batch size."""
     ceilings, points = record.part("ceilings"), record.data["points"]
-    bandwidth = ceilings["bytes_per_second"]
+    bandwidth = ceilings["bytes_per_second"] / TERA
     figure = canvas(
         record,
         "Roofline",
@@ -40,15 +43,15 @@ def roofline_figure(record: Record) -> Figure:
     right = 4 * max(point["flops_per_byte"] for point in points)
     x = np.geomspace(left, right, 300)
     for precision in dict.fromkeys(point["precision"] for point in points):
-        style, roof = look(precision), ceilings[f"{precision}_ops"]
+        style, roof = look(precision), ceilings[f"{precision}_ops"] / TERA
         axes.plot(x, np.minimum(roof, x * bandwidth), color=style.colour, linewidth=1.5)
-        label = f"{precision.upper()}: {roof / 1e12:,.0f} T/s "
+        label = f"{precision.upper()}: {roof:,.0f} "
         axes.text(right, roof * 1.06, label, ha="right", va="bottom", size=9)
         found = [point for point in points if point["precision"] == precision]
         shares = [point["share_of_roof"] for point in found]
+        at = [(point["flops_per_byte"], point["flops_per_second"] / TERA) for point in found]
         axes.plot(
-            [point["flops_per_byte"] for point in found],
-            [point["flops_per_second"] for point in found],
+            *zip(*at, strict=True),
             color=style.colour,
             marker=style.marker,
             markersize=8,
@@ -56,19 +59,16 @@ def roofline_figure(record: Record) -> Figure:
             markeredgecolor=INK,
             label=f"{precision.upper()} engine, {min(shares):.0%} to {max(shares):.0%} of its roof",
         )
-        for point in found:
-            axes.annotate(
-                str(point["batch"]),
-                (point["flops_per_byte"], point["flops_per_second"]),
-                xytext=(6, -11),
-                textcoords="offset points",
-                size=9,
-            )
+        for point, place in zip(found, at, strict=True):
+            label = str(point["batch"])
+            axes.annotate(label, place, xytext=(6, -11), textcoords="offset points", size=9)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations per byte of memory traffic (the numbers are batch sizes)")
-    axes.set_ylabel("operations per second")
-    axes.set_title(f"memory: {bandwidth / 1e12:.2f} TB/s copying")
+    axes.set_ylabel("tera-operations per second")
+    log_axis(axes.xaxis)
+    log_axis(axes.yaxis)
+    axes.set_title(f"memory: {bandwidth:.2f} TB/s copying")
     axes.grid(color=MUTED, alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
     return figure
@@ -98,11 +98,13 @@ def int8_peak_figure(record: Record) -> Figure:
             markersize=7,
             **ERROR_BAR,
         )
-        axes.text(row["high"], position, f"   {rate:,.0f}", va="center")
+        at_the_edge = axes.get_yaxis_transform()
+        axes.text(1, position, f"{rate:,.0f}", ha="right", va="center", transform=at_the_edge)
     rows_axis(axes, [_configuration(row) for row in rows])
-    target_line(axes, PEAK_ASKED, "asked for", vertical=True)
-    target_line(axes, MLPERF, "MLPerf v4.1", vertical=True)
+    target_line(axes, PEAK_ASKED, "asked for")
+    target_line(axes, MLPERF, "MLPerf v4.1")
     axes.set_xlim(min([PEAK_ASKED] + [row["low"] for row in rows]) * 0.97, MLPERF * 1.06)
+    axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("images per second (the axis does not begin at zero)")
     return figure
@@ -142,7 +144,8 @@ def calibration_curve_figure(record: Record) -> Figure:
 
 def calibration_study_figure(record: Record) -> Figure:
     """Draw what became of the accuracy after right and wrong calibrations."""
-    rows = [row for row in record.data["measured"] if row["images"] in (1, 8) or _studied(row)]
+    rows = [row for row in record.data["measured"] if row["images"] in STUDIED]
+    rows.sort(key=lambda row: -row["images"])
     figure = canvas(
         record,
         "What a calibration is worth",
@@ -189,10 +192,6 @@ def _changes(
 
 def _ordinary(row: dict[str, Any]) -> bool:
     return (row["algorithm"], row["shown"]) == ("entropy", "images")
-
-
-def _studied(row: dict[str, Any]) -> bool:
-    return row["images"] == 512
 
 
 def _calibration(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from speed.figure_style import (
     batch_axis,
     canvas,
     curve,
+    log_axis,
     look,
     reach,
     rows_axis,
@@ -40,7 +41,7 @@ def batch_figure(record: Record) -> Figure:
             if not found:
                 continue
             x = [point["batch"] for point in found]
-            style = {
+            style: dict[str, Any] = {
                 "color": look(precision).colour,
                 "marker": look(precision).marker,
                 "linestyle": line,
@@ -52,7 +53,7 @@ def batch_figure(record: Record) -> Figure:
         batch_axis(axes, sorted({point["batch"] for point in points}), "batch size")
         axes.set_ylabel(label)
     latency.set_yscale("log")
-    latency.yaxis.set_major_formatter("{x:g}")
+    log_axis(latency.yaxis)
     rate.set_ylim(bottom=0)
     handles, labels = latency.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
@@ -82,7 +83,7 @@ def contexts_figure(record: Record) -> Figure:
 def _side_by_side(axes: Axes, points: Sequence[dict[str, Any]], count: str, label: str) -> None:
     """Draw images per second against `count`, one line per batch size."""
     batches = sorted({point["batch"] for point in points})
-    for batch, colour in zip(batches, SHADES[-len(batches) :], strict=True):
+    for batch, colour in zip(batches, SHADES, strict=False):
         found = [point for point in points if point["batch"] == batch]
         x = [point[count] for point in found]
         rates = [point["images_per_s"] for point in found]
@@ -129,7 +130,7 @@ def profile_figure(record: Record) -> Figure:
 
 def _latency_bars(axes: Axes, points: Sequence[dict[str, Any]], profiles: Sequence[str]) -> None:
     batches = sorted({point["batch"] for point in points})
-    for index, (batch, colour) in enumerate(zip(batches, SHADES[-len(batches) :], strict=True)):
+    for index, (batch, colour) in enumerate(zip(batches, SHADES, strict=False)):
         for point in points:
             if point["batch"] != batch:
                 continue

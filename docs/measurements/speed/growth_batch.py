@@ -73,7 +73,7 @@ def device_resident(rig: Rig, engines: dict[Precision, Path]) -> list[dict[str, 
             error = require_agreement(graph.fresh_output(), expected[:batch])
             times = call_times_ms(graph.run, CALLS, WARMUP, seconds)
             graph.output.fill_(torch.nan)
-            rates, _ = throughput([graph], batch, seconds)
+            rates = throughput([graph], batch, seconds)[0]
             require_finite(graph.output)
             point = _point("device_resident", precision, batch, times, rates)
             points.append(point | {"logits_error": error})

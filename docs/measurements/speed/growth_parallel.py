@@ -58,7 +58,7 @@ def stream_rates(
     fast: FastInference, inputs: list[NDArray[np.float32]], seconds: float
 ) -> list[float]:
     """Stream batches for `seconds`; return images per second in each of WINDOWS windows."""
-    with closing(fast.stream(cycle(inputs))) as results:  # type: ignore[type-var]
+    with closing(fast.stream(cycle(inputs))) as results:
         for _ in range(fast.slots + WARMUP):  # each slot records its graph
             next(results)
         moments = [time.perf_counter()]
@@ -90,7 +90,7 @@ def by_contexts(rig: Rig) -> dict[str, Any]:
             used = contexts[:count]
             for context in used:
                 context.output.fill_(torch.nan)
-            rates, _ = throughput(used, batch, rig.count(*SECONDS))
+            rates = throughput(used, batch, rig.count(*SECONDS))[0]
             for context in used:
                 require_finite(context.output)
             points.append({"batch": batch, "contexts": count, "images_per_s": interval(rates)})

@@ -148,18 +148,13 @@ def cycles(rig: Rig) -> dict[str, Any]:
     x = _fresh(np.random.default_rng(3), 8)
     engine, process = load_engine(path), psutil.Process()
     count = rig.count(*CYCLES)
-    seen = []
+    seen: list[dict[str, float]] = []
     for cycle in track(range(count + 1), "create and close", count + 1):
         if cycle % max(count // 10, 1) == 0:
             gc.collect()
-            device_mib = gpu_memory_mib()
-            seen.append(
-                {
-                    "cycle": cycle,
-                    "gpu_mib": device_mib,
-                    "host_mib": process.memory_info().rss / 2**20,
-                }
-            )
+            host_mib = process.memory_info().rss / 2**20
+            gpu_mib = gpu_memory_mib() or 0.0
+            seen.append({"cycle": cycle, "gpu_mib": gpu_mib, "host_mib": host_mib})
         # One in ten loads the file as well.
         with FastInference(path if cycle % 10 == 0 else engine, slots=2) as fast:
             for _ in fast.stream([x, x[:1], x]):

@@ -23,7 +23,7 @@ STANDARD = ShapeProfile(min=1, opt=8, max=128)
 
 BATCHES = (1, 8, 32, 128)
 CALIBRATION_BATCH = 32
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 128
 NEEDS_GPU = {"skipped": "needs a GPU with TensorRT; this is the emulation"}
 
 T = TypeVar("T")
