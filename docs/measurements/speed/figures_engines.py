@@ -25,7 +25,7 @@ PEAK_ASKED, MLPERF = 83_000, 94_620
 
 PEAK_ROWS = 12
 TERA = 1e12
-STUDIED = (1, 8, 512)  # calibration images
+STUDIED = (1, 8, 128)  # calibration images
 
 
 def roofline_figure(record: Record) -> Figure:

@@ -1,4 +1,4 @@
-"""Issue 5's targets, what was measured, and whether they are met, as a table.
+"""The project's targets for speed, what was measured, and whether they are met, as a table.
 
 A target is met if the whole interval meets it, missed if none of it does, else open. Intervals are
 95 % ones but for two: a ratio of two throughputs has the bounds of the one over those of the other,
