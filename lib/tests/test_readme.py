@@ -33,6 +33,9 @@ def test_the_commands_run_in_the_order_they_stand_in(
     assert Path("runs/plots/report.html").stat().st_size > 10_000
     assert '"top5"' in Path("runs/predictions.json").read_text()
     assert not list(Path().rglob("*.part*")), "temporary files were left"
+    (python,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(python, found := {})
+    assert found["logits"].shape == (8, 10)
 
 
 def test_every_file_that_is_linked_is_there() -> None:
