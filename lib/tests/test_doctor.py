@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     assert finding.state == "missing"
     assert "requirements.lock" in finding.remedy
     assert trtlab("doctor").status == 1
+
+
+def test_a_tensorrt_that_pip_did_not_install_is_here_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tensorrt", "pycuda"):
+        assert by_name()[name].state == "optional"
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("tensorrt", "pycuda"):
+        assert by_name()[name].state == "ok"
 
 
 def test_without_alembic_on_path_the_gradebook_is_warned_about(

@@ -1,6 +1,7 @@
 """What `trtlab doctor` looks at: is everything here that the labs need, and how to get it."""
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import sys
@@ -87,11 +88,14 @@ def _gpu() -> Iterator[Finding]:
         found = f"{facts.gpu.name}, driver {facts.gpu.driver}"
         yield Finding(what="NVIDIA GPU", state="ok", found=found)
     for name in ("tensorrt", "pycuda"):
-        try:
-            yield Finding(what=name, state="ok", found=importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
+        if importlib.util.find_spec(name) is None:
             remedy = GPU_INSTALL if facts.gpu else "only of use on a machine with a GPU"
             yield Finding(what=name, state="optional", found="not installed", remedy=remedy)
+            continue
+        try:
+            yield Finding(what=name, state="ok", found=importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:  # unpacked by hand, or by the system
+            yield Finding(what=name, state="ok", found="here, of a version that pip does not know")
 
 
 def _backend() -> Finding:
