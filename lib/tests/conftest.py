@@ -1,6 +1,8 @@
-"""Fixtures that several test files share: a network small enough to build engines of in no time."""
+"""Fixtures that several test files share, such as a network whose engines build in no time."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,3 +64,21 @@ def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workload = load_workload("digits", arch="resnet50-slim")
     folder = tmp_path_factory.mktemp("digits")
     return write_image_folder(workload.dataset("calibration", 16), workload.classes, folder)
+
+
+@pytest.fixture
+def gpu_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA events as on a GPU whose default stream is idle: they happen when they are recorded."""
+
+    class Event:
+        def record(self) -> None:
+            self.recorded = time.perf_counter()
+
+        def synchronize(self) -> None:
+            self.waited = True
+
+        def time_since(self, start: "Event") -> float:
+            assert self.waited
+            return (self.recorded - start.recorded) * 1e3
+
+    monkeypatch.setattr("trtlab.backend.cuda", SimpleNamespace(Event=Event))
