@@ -66,6 +66,7 @@ def main() -> None:
             "This would measure TensorRT; set TRTLAB_BACKEND=emulated to measure the emulation."
         )
     workload = load_workload("digits", arch="resnet50-slim")
+    where = provenance()  # asked now: the checkout may have moved on by the end
     start, others_before = time.perf_counter(), cpu_seconds_of_others()
     with tempfile.TemporaryDirectory(prefix="trtlab-emulation-") as folder:
         onnx = Path(folder) / "resnet50-slim.onnx"
@@ -84,7 +85,7 @@ def main() -> None:
     record = {
         "about": ABOUT,
         "command": COMMAND,
-        **provenance(),
+        **where,
         "cores_that_others_used": round(others, 2),
         "model": model,
         "builds": builds,

@@ -55,8 +55,9 @@ class Settings(BaseModel):
     processes: PositiveInt = 512
     file_mib: PositiveInt = 512
     disk_mib: PositiveInt = 2048
-    cell_seconds: PositiveFloat = 300
-    notebook_seconds: PositiveFloat = 1200
+    # Calibrating on 500 images took 280 s of an H200 whose processors were slow.
+    cell_seconds: PositiveFloat = 600
+    notebook_seconds: PositiveFloat = 2400
     accuracy_images: PositiveInt = 2000
 
 
