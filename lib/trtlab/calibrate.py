@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from trtlab.backend import cuda, trt
+from trtlab.backend import cuda, device_context, trt
 from trtlab.calibration_cache import CalibrationCache
 from trtlab.errors import CacheError, CalibrationError
 from trtlab.files import write_bytes
@@ -182,7 +182,8 @@ class BaseCalibrator:
         """Free the device buffer. May be called twice, and only after the build has returned."""
         self._batches = iter(())
         if self._device_input is not None:
-            self._device_input.free()
+            with device_context():
+                self._device_input.free()
             self._device_input = None
 
     def __enter__(self) -> "BaseCalibrator":

@@ -247,9 +247,10 @@ class TensorRTInference:
             if self._engine is None:
                 return
             with device_context():
-                for buffer in self._buffers.values():
-                    buffer.device.free()
-                self._buffers = {}
+                while self._buffers:
+                    # No name keeps the last one: pinned memory cannot be freed once the thread has
+                    # no CUDA context any more.
+                    self._buffers.popitem()[1].device.free()
                 # In this order: a context must not outlive its engine.
                 self._context = None
                 self._stream = None

@@ -305,13 +305,14 @@ class TestClosing:
             with FastInference(engine_path) as fast:
                 list(fast.stream([images(8)] * 4))
 
-        cycle()
-        gc.collect()
-        before = cuda.mem_get_info()[0]
-        for _ in range(20):
-            cycle()
-        gc.collect()
-        assert cuda.mem_get_info()[0] == before
+        free = []
+        for _ in range(3):
+            for _ in range(20):
+                cycle()
+            gc.collect()
+            free.append(cuda.mem_get_info()[0])
+        # The driver keeps some for graphs to come, once.
+        assert free[2] == free[1]
 
     def test_afterwards_every_use_says_so(self, engine_path):
         fast = FastInference(engine_path)
