@@ -11,11 +11,11 @@ from trtlab.machine import machine_facts
 def provenance() -> dict[str, Any]:
     """Return the facts of the machine, and the commit that is measured.
 
-    A copy of the tree has no history: whoever makes it says in TRTLAB_COMMIT what it is a copy of.
+    A copied tree has no history, or another's: whoever copies it says of what in TRTLAB_COMMIT.
     """
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return {
         "machine": machine_facts().model_dump(mode="json"),
-        "commit": found or os.environ.get("TRTLAB_COMMIT", ""),
+        "commit": os.environ.get("TRTLAB_COMMIT", found),
     }
