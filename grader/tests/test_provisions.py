@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from trtlab.lab.artifacts import MADE_IN, provided_folder
 from trtlab.workloads import load_workload
 from trtlab_grader.course import LABS
-from trtlab_grader.provisions import visible
+from trtlab_grader.provisions import _NEEDED, visible
+
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 @pytest.mark.usefixtures("provisions")
@@ -32,3 +35,13 @@ def test_a_kernel_sees_weights_that_were_trained_on_the_spot(
     assert visible(1) == []
     weights.mkdir()
     assert visible(1) == [weights]
+
+
+@pytest.mark.parametrize("lab", range(1, 7))
+def test_all_that_a_notebook_asks_for_is_provided_before_it_runs(lab: int) -> None:
+    name = LABS[lab - 1]
+    notebook = nbformat.read(SOLUTIONS / name / f"{name}.ipynb", as_version=4)
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    asked = {text for text in MADE_IN if f'artifact("{text}")' in source}
+    assert asked <= set(_NEEDED[lab])
+    assert asked or lab == 1
