@@ -151,6 +151,8 @@ class FastInference:
     def slot(self, batch: int) -> Iterator[Slot]:
         """Hand out a slot for the block, to be filled in place; see Slot.
 
+        Other calls inside the block need a slot of their own, and wait for one.
+
         Raises:
             InputError: if the profile does not take such a batch.
             InferenceError: if this was closed.

@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trtlab.backend import cuda, device_context
 from trtlab.engines import load_engine
 from trtlab.errors import InferenceError, InputError
 from trtlab.fast_infer import FastInference
+from trtlab.infer import TensorRTInference
 from trtlab.memory import gpu_memory_mib
 from trtlab.progress import track
 from trtlab.spec import Precision, ShapeProfile
@@ -29,7 +30,7 @@ from trtlab.torch_infer import torch_predictor
 THREADS = 8
 SECONDS = (60.0, 2.0)
 STREAMED = (2000, 4)  # batches
-CYCLES = (1000, 5)
+CYCLES = (1000, 20)
 SMALL = ShapeProfile(min=1, opt=8, max=32)
 TOLERANCE = 0.05
 """Largest difference from PyTorch's FP32 logits, relative to the largest; FP16 gives 1e-3."""
@@ -140,31 +141,52 @@ def out_of_memory(path: Path) -> dict[str, Any]:
 
 
 def cycles(rig: Rig) -> dict[str, Any]:
-    """Make, use and close the object a thousand times; note the memory on the way.
+    """Make, use and close objects over and over; return the memory that each kind of cycle lost.
 
-    The process's own size holds pinned memory, which is mapped into it.
+    "fast" is FastInference on a loaded engine, a thousand times; the others tell what of a loss
+    would be the graphs', what the execution context's, and what the engine's.
     """
     path = rig.engine(Precision.FP16, SMALL)
+    engine = load_engine(path)
     x = _fresh(np.random.default_rng(3), 8)
-    engine, process = load_engine(path), psutil.Process()
-    count = rig.count(*CYCLES)
-    seen: list[dict[str, float]] = []
-    for cycle in track(range(count + 1), "create and close", count + 1):
-        if cycle % max(count // 10, 1) == 0:
-            gc.collect()
-            host_mib = process.memory_info().rss / 2**20
-            gpu_mib = gpu_memory_mib() or 0.0
-            seen.append({"cycle": cycle, "gpu_mib": gpu_mib, "host_mib": host_mib})
-        # One in ten loads the file as well.
-        with FastInference(path if cycle % 10 == 0 else engine, slots=2) as fast:
-            for _ in fast.stream([x, x[:1], x]):
+
+    def fast(source: Any) -> None:
+        with FastInference(source, slots=2) as runner:
+            for _ in runner.stream([x, x[:1], x]):
                 pass
-    warm = seen[1]  # the first cycles load kernels, which stay
+
+    def plain() -> None:
+        with TensorRTInference(engine) as runner:
+            runner.infer(x)
+
+    full = rig.count(*CYCLES)
+    return {
+        "plain": _lost(plain, full // 4),
+        "fast, file loaded": _lost(lambda: fast(path), full // 10),
+        "fast": _lost(lambda: fast(engine), full),
+    }
+
+
+def _lost(cycle: Callable[[], None], count: int) -> dict[str, Any]:
+    """Run cycles; return the memory in use on the way, and what the last nine tenths of them kept.
+
+    The first ones load kernels, which stay. The process's own size holds pinned memory, which is
+    mapped into it.
+    """
+    process, seen = psutil.Process(), []
+    step = max(count // 10, 1)
+    for done in track(range(count + 1), "create and close", count + 1):
+        if done % step == 0:
+            gc.collect()
+            gpu, host = cuda.mem_get_info(), process.memory_info().rss
+            seen.append({"cycles": done, "gpu_bytes": gpu[1] - gpu[0], "host_bytes": host})
+        cycle()
     return {
         "cycles": count,
+        "gpu_bytes_lost": seen[-1]["gpu_bytes"] - seen[1]["gpu_bytes"],
+        "host_bytes_lost": seen[-1]["host_bytes"] - seen[1]["host_bytes"],
+        "nvml_mib": gpu_memory_mib(),
         "seen": seen,
-        "gpu_mib_lost": seen[-1]["gpu_mib"] - warm["gpu_mib"],
-        "host_mib_lost": seen[-1]["host_mib"] - warm["host_mib"],
     }
 
 
