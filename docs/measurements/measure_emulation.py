@@ -145,7 +145,7 @@ def measure_inference(
 
     with TensorRTInference(engine) as model:
         return [
-            {"precision": precision.value, "baseline": what, **compare(model.infer, bare, inputs)}
+            {"precision": precision.value, "baseline": what, **decide(model.infer, bare, inputs)}
             for inputs in (random_inputs(workload.input_shape, size, 0) for size in BATCH_SIZES)
         ]
 
@@ -164,8 +164,21 @@ def bare_session(
     return make_session(plan.parse(engine.read_bytes()).model), "the graph that the engine runs"
 
 
-def compare(ours: Predict, bare: Predict, inputs: list[NDArray[np.float32]]) -> dict[str, Any]:
-    """Time both on the same inputs, by turns, once they have agreed on the outputs."""
+def decide(ours: Predict, bare: Predict, inputs: list[NDArray[np.float32]]) -> dict[str, Any]:
+    """Compare; where the interval straddles the limit, again and longer, and keep both."""
+    first = compare(ours, bare, inputs)
+    if first["verdict"] != "inconclusive":
+        return first
+    return {**compare(ours, bare, inputs, longer=3), "measured_before": first}
+
+
+def compare(
+    ours: Predict, bare: Predict, inputs: list[NDArray[np.float32]], longer: int = 1
+) -> dict[str, Any]:
+    """Time both on the same inputs, by turns, once they have agreed on the outputs.
+
+    `longer` multiplies the number of pairs, and the seconds that they may take.
+    """
     error = max(float(np.abs(ours(images) - bare(images)).max()) for images in inputs)
     if error > MAX_ABS_ERROR:
         sys.exit(f"The outputs differ by {error}: these are not the same model.")
@@ -175,9 +188,9 @@ def compare(ours: Predict, bare: Predict, inputs: list[NDArray[np.float32]]) -> 
     times = compare_paired(
         recorded(rotating(ours, inputs), ours_s),
         recorded(rotating(bare, inputs), bare_s),
-        pairs=PAIRS,
+        pairs=longer * PAIRS,
         warmup=WARMUP,
-        max_seconds=MAX_SECONDS,
+        max_seconds=longer * MAX_SECONDS,
     )
     return {
         "batch_size": len(inputs[0]),
