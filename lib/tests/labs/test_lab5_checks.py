@@ -119,6 +119,27 @@ def busy(share: float, excused: bool) -> LatencyEvidence:
     return latency_evidence(calls=tuple(calls), reported=reported)
 
 
+@pytest.mark.parametrize("drawing", ["quick", "as long as the mean lies above the median", "slow"])
+def test_a_new_input_for_each_call_is_named_however_long_it_takes_to_draw(drawing: str) -> None:
+    right = latency_evidence()
+    apart = right.reported["mean_ms"] - right.reported["median_ms"]
+    lift = {"quick": 0.9 * apart, "slow": 3 * apart}.get(drawing, apart)
+    calls = [call.model_copy(update={"given_input": False}) for call in right.calls]
+    lifted = {key: ms + lift * (key != "std_ms") for key, ms in right.reported.items()}
+    verdict = judge("5.1", right.model_copy(update={"calls": tuple(calls), "reported": lifted}))
+    assert "input-in-the-stopwatch" in verdict.misconceptions
+
+
+def test_a_mean_under_the_medians_name_is_that_though_inputs_are_made_beside_it() -> (
+    None
+):
+    right = latency_evidence()
+    calls = [call.model_copy(update={"given_input": False}) for call in right.calls]
+    mixed = right.reported | {"median_ms": right.reported["mean_ms"]}
+    verdict = judge("5.1", right.model_copy(update={"calls": tuple(calls), "reported": mixed}))
+    assert verdict.misconceptions == ("mean-for-median",)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_a_busy_machine_costs_nothing_where_the_device_saw_the_silence(share: float) -> None:
     assert judge("5.1", busy(share, excused=True)).points == 2
