@@ -130,9 +130,7 @@ def test_a_new_input_for_each_call_is_named_however_long_it_takes_to_draw(drawin
     assert "input-in-the-stopwatch" in verdict.misconceptions
 
 
-def test_a_mean_under_the_medians_name_is_that_though_inputs_are_made_beside_it() -> (
-    None
-):
+def test_a_mean_under_the_medians_name_is_that_though_inputs_are_made_beside_it() -> None:
     right = latency_evidence()
     calls = [call.model_copy(update={"given_input": False}) for call in right.calls]
     mixed = right.reported | {"median_ms": right.reported["mean_ms"]}
