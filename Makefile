@@ -7,6 +7,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# Most tests know what the emulation answers, and take it on a machine with a GPU as well.
+ON_EMULATION := TRTLAB_BACKEND=emulated CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1
+HAS_TENSORRT := python -c "import sys; from trtlab.backend import IS_EMULATED; sys.exit(IS_EMULATED)"
+
 # Debian's packages that a target uses where they are, installed by whoever may install some.
 SANDBOX := bwrap:bubblewrap prlimit:util-linux
 DATABASE := psql:postgresql
@@ -21,17 +25,18 @@ demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and compare th
 	$(RUN) trtlab demo --output runs/demo
 	$(RUN) trtlab-grade demo --output runs/class
 
-test: $(INSTALLED)  ## Run the tests, with coverage
+test: $(INSTALLED)  ## Run the tests, with coverage; on a GPU those of TensorRT too
 	@$(call programs,$(SANDBOX) $(DATABASE))
-	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	@! $(RUN) $(HAS_TENSORRT) || { $(RUN) python -m pytest -m gpu lib/tests && $(RUN) python -m pytest lib/tests/inference; }
 
 mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
 	@$(call programs,$(SANDBOX))
-	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m mutants
+	$(ON_EMULATION) $(RUN) python -m pytest -n 2 -m mutants
 
 attacks: $(INSTALLED)  ## Grade notebooks that attack the grader; each must get what it deserves
 	@$(call programs,$(SANDBOX))
-	OMP_NUM_THREADS=1 $(RUN) python -m pytest -n 2 -m attacks
+	$(ON_EMULATION) $(RUN) python -m pytest -n 2 -m attacks
 
 bench: $(INSTALLED)  ## Measure speed on the GPU beside PyTorch, torch.compile and Polygraphy; draw it
 	$(RUN) python docs/measurements/measure_speed.py runs/bench

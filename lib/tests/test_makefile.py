@@ -168,3 +168,20 @@ def test_every_make_command_of_the_documents_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert named & {"demo", "test"}
     assert named <= targets
+
+
+@pytest.mark.parametrize("tensorrt", [True, False])
+def test_the_tests_of_tensorrt_run_where_it_is(checkout: Checkout, tensorrt: bool) -> None:
+    checkout.refused = "nothing" if tensorrt else "IS_EMULATED"
+    assert checkout.make("test").returncode == 0
+    ran = [line for line in checkout.log if line.startswith("python -m pytest")]
+    assert "--cov" in ran[0]
+    assert len(ran) == (3 if tensorrt else 1)
+    assert ("python -m pytest -m gpu lib/tests" in ran) == tensorrt
+
+
+@pytest.mark.parametrize("tests", ["--cov", "-m gpu lib/tests", "lib/tests/inference"])
+def test_tests_that_fail_fail_the_command(checkout: Checkout, tests: str) -> None:
+    checkout.make("lint")
+    checkout.refused = tests
+    assert checkout.make("test").returncode != 0
