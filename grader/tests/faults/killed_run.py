@@ -144,7 +144,8 @@ def strike_here(job: Job) -> None:
 
 def _made_up(lab: grading._Lab, stage: Any, tasks: Any, earlier: Any) -> None:
     student = lab._submission.student
-    if (lab._course.root / "needs-engines").exists():
+    # One alone: whoever comes second finds the engines made.
+    if student == "bob" and (lab._course.root / "needs-engines").exists():
         provisions.provide(2, nullcontext())
     with open(lab._course.root / LOG, "a") as log:
         log.write(f"{student}\n")

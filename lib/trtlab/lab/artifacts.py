@@ -56,7 +56,8 @@ def artifact(name: str) -> Path:
             display(_Note(f"Using your own {name} ({path})."))
             return path
     path = provided(name)
-    display(_Note(f"Using a provided {name}: no usable one of yours was found."))
+    if MADE_IN[name]:
+        display(_Note(f"Using a provided {name}: no usable one of yours was found."))
     return path
 
 
