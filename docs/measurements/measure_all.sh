@@ -46,5 +46,6 @@ run() {
 for step in "$@"; do
     echo "$(date +%T) start $step" >>"$out/progress"
     run "$step" >"$out/$step.log" 2>&1
-    echo "$(date +%T) end $step, status $?" >>"$out/progress"
+    status=$?
+    echo "$(date +%T) end $step, status $status" >>"$out/progress"
 done
