@@ -7,7 +7,7 @@ student. What it computes is believed; the stopwatch for a speed-up is this side
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ from trtlab.inspect import EngineReport
 from trtlab.lab.bench import Logits
 from trtlab.lab.exchange import read_array, write_array
 from trtlab.results import PairedComparison
+from trtlab_grader.lease import Lease
 from trtlab_grader.owned import owned_folder
 from trtlab_grader.sandbox import Conversation, SandboxedProcess, SandboxError
 
@@ -33,7 +34,6 @@ TURNS, WARMUP_TURNS, MAX_SECONDS = 40, 3, 30.0
 CLOCKS_AGREE = 0.05
 """Share of a turn by which the clock inside may differ from the one here."""
 
-Lease = Callable[[], AbstractContextManager[object]]
 Start = Callable[[Path, Path], SandboxedProcess]
 """Starts `server_command` in a sandbox; given a folder that it may read and one that it may write
 to, returns a SandboxedProcess that talks."""

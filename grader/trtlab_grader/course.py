@@ -55,7 +55,7 @@ class Settings(BaseModel):
     processes: PositiveInt = 512
     file_mib: PositiveInt = 512
     disk_mib: PositiveInt = 2048
-    # Calibrating on 500 images took 280 s of an H200 whose processors were slow.
+    # An INT8 build with 512 calibration images took 279 s on an H200: h200-pipeline/engines.json.
     cell_seconds: PositiveFloat = 600
     notebook_seconds: PositiveFloat = 2400
     accuracy_images: PositiveInt = 2000

@@ -21,7 +21,7 @@ from trtlab_grader.records import LabRecord
 
 TOPIC = "trtlab-progress"
 GIB_PER_JOB = 8
-"""Of a GPU's memory, what a notebook takes at most, with the engines and PyTorch that judge it.
+"""Of a GPU's memory, what is allowed for a notebook and what judges it: an estimate.
 
 As many share a GPU outside the exclusive sections (see lease.py) as it holds."""
 _CONNECT_SECONDS = 15

@@ -10,13 +10,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from trtlab.errors import TrtLabError
 
 _POLL_SECONDS = 0.05
+Lease = Callable[[], AbstractContextManager[object]]
+"""Takes a lease: what it returns is held while its block runs."""
 
 
 class LeaseError(TrtLabError):

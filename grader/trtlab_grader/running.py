@@ -6,17 +6,17 @@ the first run ended, so that what was solved until then is judged; a few times, 
 
 import copy
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 
 from nbformat import NotebookNode
 
 from trtlab_grader.kernel import CellResult, NotebookRun, SandboxedKernel, execute_notebook
+from trtlab_grader.lease import Lease
 from trtlab_grader.notebooks.matching import grade_id_of, task_of
 
 MOST_KERNELS = 3
-Lease = Callable[[], AbstractContextManager[object]]
 _PROBE = """\
 from pathlib import Path as _Path
 from trtlab.lab.probe import run_probe as _run_probe

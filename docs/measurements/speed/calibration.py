@@ -117,7 +117,7 @@ def measure(rig: Rig) -> dict[str, Any]:
     failed, not_measured = [], []
     for calibration in track(plan, "calibrations"):
         record = asdict(calibration)
-        # TensorRT's histograms take the processor's time, image by image.
+        # A build takes at least this long for each image, as far as seen.
         rates = [m["build_seconds"] / m["images_consumed"] for m in measured]
         if time.monotonic() + calibration.images * min(rates, default=0.0) > deadline:
             not_measured.append(record)

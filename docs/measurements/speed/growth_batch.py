@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from speed.device import DeviceEngine, eager, require_agreement, require_finite
-from speed.int8_peak import P512, throughput
 from speed.intervals import interval
-from speed.rig import Rig
+from speed.rig import LARGE, Rig
+from speed.throughput import throughput
 from speed.timing import call_times_ms
 from trtlab.benchmark import random_inputs, rotating
 from trtlab.engines import load_engine
@@ -31,11 +31,11 @@ SECONDS = (0.5, 0.05)  # of one measurement, at full length and where only the s
 
 def by_batch(rig: Rig) -> dict[str, Any]:
     """Return latency and images per second of each precision at each batch."""
-    engines = {precision: rig.engine(precision, P512) for precision in PRECISIONS}
+    engines = {precision: rig.engine(precision, LARGE) for precision in PRECISIONS}
     points = host_to_host(rig, engines)
     if not rig.emulated:
         points += device_resident(rig, engines)
-    return {"profile": str(P512), "points": points}
+    return {"profile": str(LARGE), "points": points}
 
 
 def host_to_host(rig: Rig, engines: dict[Precision, Path]) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from speed.device import DeviceEngine, eager, require_agreement, require_finite
-from speed.int8_peak import throughput
 from speed.intervals import interval
 from speed.rig import NEEDS_GPU, STANDARD, Rig
+from speed.throughput import throughput
 from trtlab.backend import compat
 from trtlab.benchmark import random_inputs
 from trtlab.engines import load_engine

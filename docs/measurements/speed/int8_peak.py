@@ -5,28 +5,25 @@ side, each with its own stream and CUDA graph. A figure counts only if every con
 a poisoned buffer, agrees with PyTorch, and if the card could do as much arithmetic at all.
 """
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from speed import io_formats
 from speed.ceilings import int8_ops
 from speed.device import DeviceEngine, eager, require_agreement, require_finite
 from speed.io_formats import InputFormat, build_int8
-from speed.rig import NEEDS_GPU, STANDARD, Rig
+from speed.rig import LARGE, NEEDS_GPU, STANDARD, Rig
+from speed.throughput import throughput
 from trtlab.calibration_cache import CalibrationCache
 from trtlab.errors import InferenceError, TrtLabError
 from trtlab.roofline import count_nodes
 from trtlab.spec import Precision, ShapeProfile
 from trtlab.stats import bootstrap_median
 
-P512 = ShapeProfile(min=1, opt=256, max=512)
 P1024 = ShapeProfile(min=1, opt=512, max=1024)
 P256 = ShapeProfile(min=256, opt=256, max=256)
 
@@ -34,19 +31,17 @@ P256 = ShapeProfile(min=256, opt=256, max=256)
 PLAN: tuple[tuple[InputFormat, ShapeProfile, tuple[int, ...]], ...] = (
     (io_formats.FP32, P1024, (512, 1024)),
     (io_formats.INT8_CHW4, P1024, (512, 1024)),
-    (io_formats.INT8_CHW4, P512, (256, 512)),
+    (io_formats.INT8_CHW4, LARGE, (256, 512)),
     (io_formats.INT8, P1024, (512, 1024)),
     (io_formats.FP16_HWC8, P1024, (512, 1024)),
     (io_formats.INT8_CHW4, P256, (256,)),
     (io_formats.INT8_CHW32, P1024, (512, 1024)),
-    (io_formats.FP32, P512, (256, 512)),
+    (io_formats.FP32, LARGE, (256, 512)),
     (io_formats.FP16, P1024, (512, 1024)),
     (io_formats.FP32, P256, (256,)),
 )
 CONTEXTS = (2, 1, 3)
 SECONDS = (2.5, 0.3)  # of one measurement, at full length and where only the scripts are tried
-WINDOWS = 10
-TRIAL = 20  # rounds that raise the clocks and tell how many a measurement takes
 DEADLINE_S = 180.0
 
 
@@ -128,45 +123,3 @@ def search(
             "share_of_int8_matmul": median / ceiling,
             "logits_error": max(errors),
         }
-
-
-def throughput(
-    contexts: Sequence[DeviceEngine], batch: int, seconds: float
-) -> tuple[NDArray[np.float64], float, float]:
-    """Keep all contexts busy for about `seconds`; return images per second.
-
-    Returns:
-        The rate in each of WINDOWS windows (WINDOWS,), from the moments at which batches were
-        finished, so that filling and draining the streams does not count; the seconds that it took;
-        and the rate overall by the wall clock, in which that does count.
-    """
-    rounds_per_second = TRIAL / _replay(contexts, TRIAL)[1]
-    rounds = max(math.ceil(seconds * rounds_per_second), 2 * WINDOWS)
-    finished, elapsed = _replay(contexts, rounds)
-    per_round = len(contexts)
-    # Whole rounds, the first one left out: the contexts then stand alike at both ends of a window.
-    edges = np.linspace(1, rounds, WINDOWS + 1).astype(int) * per_round - 1
-    rates = np.diff(edges) * batch / np.diff(finished[edges])
-    return rates, elapsed, rounds * per_round * batch / elapsed
-
-
-def _replay(contexts: Sequence[DeviceEngine], rounds: int) -> tuple[NDArray[np.float64], float]:
-    """Replay every context `rounds` times; return when each replay ended, and how long all took.
-
-    The moments are in seconds, ascending, (rounds * contexts,).
-    """
-    start = torch.cuda.Event(enable_timing=True)
-    ends = []
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    start.record()
-    for _ in range(rounds):
-        for context in contexts:
-            with torch.cuda.stream(context.stream):
-                context.replay()
-                end = torch.cuda.Event(enable_timing=True)
-                end.record()
-            ends.append(end)
-    torch.cuda.synchronize()
-    elapsed = time.perf_counter() - began
-    return np.sort([start.elapsed_time(end) for end in ends]) / 1e3, elapsed

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from speed.floor import bare_call
+from speed.intervals import interval
 from speed.rig import NEEDS_GPU, STANDARD, Rig
 from trtlab.backend import device_context
 from trtlab.benchmark import random_inputs
 from trtlab.fast_infer import FastInference
 from trtlab.spec import Precision
-from trtlab.stats import bootstrap_median
 
 PAIRS = (3000, 20)
 PART_CALLS = (5000, 20)
@@ -42,10 +42,9 @@ def measure(rig: Rig) -> dict[str, Any]:
             whole_us, bare_us = _in_turn(lambda: fast.infer(x), bare, rig.count(*PAIRS))
         return {
             "batch": 1,
-            "pairs": len(whole_us),
-            "whole_us": _interval(whole_us),
-            "bare_us": _interval(bare_us),
-            "overhead_us": _interval(whole_us - bare_us),
+            "whole_us": interval(whole_us),
+            "bare_us": interval(bare_us),
+            "overhead_us": interval(whole_us - bare_us),
             "parts_us": {
                 part: _alone(work, rig.count(*PART_CALLS)) for part, work in _parts(fast, x)
             },
@@ -66,11 +65,6 @@ def _in_turn(
             (one, other)[which]()
             times[pair, which] = (time.perf_counter() - start) * 1e6
     return times[:, 0], times[:, 1]
-
-
-def _interval(values: np.ndarray) -> dict[str, float]:
-    median, low, high = bootstrap_median(values)
-    return {"median": median, "low": low, "high": high}
 
 
 def _parts(fast: FastInference, x: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:

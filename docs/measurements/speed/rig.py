@@ -21,6 +21,9 @@ from trtlab.workloads import load_workload
 STANDARD = ShapeProfile(min=1, opt=8, max=128)
 """The profile of the engines that every section uses; a timing cache that is carried knows it."""
 
+LARGE = ShapeProfile(min=1, opt=256, max=512)
+"""The profile of the engines that show what the GPU can do; the cache knows it for INT8."""
+
 BATCHES = (1, 8, 32, 128)
 CALIBRATION_BATCH = 32
 CALIBRATION_IMAGES = 128

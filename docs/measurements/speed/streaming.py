@@ -7,6 +7,7 @@ GPU's memory. Polygraphy's runner is called in a loop, as it has no other way.
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,11 @@ def _at(rig: Rig, path: Path, batch: int) -> Iterator[dict[str, Any]]:
     # Before and after the others: what they are held against must not have moved meanwhile.
     yield {"runner": "engine alone", "slots": None, **_windows(rig, replays, 10 * batch)}
     for slots in SLOTS:
-        with FastInference(path, slots=slots) as fast:
-            results = fast.stream(cycle(inputs))
-            row = _windows(rig, lambda results=results: next(results), batch)  # type: ignore[misc]
-            results.close()
+        with (
+            FastInference(path, slots=slots) as fast,
+            closing(fast.stream(cycle(inputs))) as results,
+        ):
+            row = _windows(rig, results.__next__, batch)
         yield {"runner": "stream", "slots": slots, **row}
     with FastInference(path, slots=3) as fast:
         yield {

@@ -1,12 +1,13 @@
 """Runs the cells of a notebook in a kernel, in their order, and puts the outputs into them."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
 from trtlab_grader.kernel.kernel import CellResult, SandboxedKernel
+from trtlab_grader.lease import Lease
 
 
 @dataclass
@@ -31,7 +32,7 @@ def execute_notebook(
     total_timeout_s: float,
     skip: Callable[[NotebookNode], bool] = lambda cell: False,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
-    hold: Callable[[], AbstractContextManager[object]] = nullcontext,
+    hold: Lease = nullcontext,
 ) -> NotebookRun:
     """Run the code cells of a notebook; go on after one that raises or is interrupted.
 

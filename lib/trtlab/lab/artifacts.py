@@ -50,14 +50,15 @@ def artifact(name: str) -> Path:
         InputError: if there is no such deliverable.
     """
     _require_known(name)
+    if not MADE_IN[name]:
+        return provided(name)
     for folder in (Path(), Path("..") / MADE_IN[name]):
         path = folder / name
-        if MADE_IN[name] and path.is_file() and _usable(path):
+        if path.is_file() and _usable(path):
             display(_Note(f"Using your own {name} ({path})."))
             return path
     path = provided(name)
-    if MADE_IN[name]:
-        display(_Note(f"Using a provided {name}: no usable one of yours was found."))
+    display(_Note(f"Using a provided {name}: no usable one of yours was found."))
     return path
 
 
