@@ -67,19 +67,26 @@ def look_of(runner: RunnerResult) -> Look:
 
 def canvas(results: Results, title: str, width: float, height: float) -> Figure:
     """Return a figure of `height` inches below a head of title, machine and, if emulated, badge."""
-    head = 1.05 if results.badge else 0.65
+    return headed_figure(title, _subtitle(results), results.badge, width, height)
+
+
+def headed_figure(
+    title: str, subtitle: str, badge: str | None, width: float, height: float
+) -> Figure:
+    """Return a figure of `height` inches below a head of two lines and a badge, if there is one."""
+    head = 1.05 if badge else 0.65
     total = height + head
     figure = Figure(figsize=(width, total), layout="constrained", facecolor="white")
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0.01, 0.01, 0.98, height / total), w_pad=0.08, h_pad=0.08)  # type: ignore[call-arg]
     figure.text(0.015, 1 - 0.12 / total, title, size=14, weight="bold", va="top")
-    figure.text(0.015, 1 - 0.41 / total, _subtitle(results), size=9, color=MUTED, va="top")
-    if results.badge:
+    figure.text(0.015, 1 - 0.41 / total, subtitle, size=9, color=MUTED, va="top")
+    if badge:
         figure.text(
             0.018,
             1 - 0.73 / total,
-            results.badge,
+            badge,
             size=10,
             weight="bold",
             color="#332600",

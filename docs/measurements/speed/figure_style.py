@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from speed.records import Record
-from trtlab.plot_style import INK, MUTED, Look, look_of
+from trtlab.plot_style import INK, MUTED, Look, headed_figure, look_of
 from trtlab.results import RunnerResult
 
 TARGET = "#b3261e"
@@ -26,19 +26,9 @@ def canvas(
     record: Record, title: str, subtitle: str, height: float, width: float = WIDTH
 ) -> Figure:
     """Return a figure of `height` inches below a head that names the GPU and TensorRT."""
-    head = 0.9 if record.trial else 0.62
-    total = height + head
-    figure = Figure(figsize=(width, total), layout="constrained", facecolor="white")
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0.01, 0.01, 0.98, height / total), w_pad=0.08, h_pad=0.08)  # type: ignore[call-arg]
     where = f"{subtitle}; {record.gpu}, TensorRT {record.tensorrt}"
-    figure.text(0.012, 1 - 0.1 / total, title, size=14, weight="bold", va="top")
-    figure.text(0.012, 1 - 0.38 / total, where, size=9.5, color=MUTED, va="top")
-    if record.trial:
-        badge = "TRIAL OF THE SCRIPTS: no figure here means anything"
-        figure.text(0.012, 1 - 0.64 / total, badge, size=10, weight="bold", va="top", color=TARGET)
-    return figure
+    badge = "TRIAL OF THE SCRIPTS: no figure here means anything" if record.trial else None
+    return headed_figure(title, where, badge, width, height)
 
 
 def look(precision: str) -> Look:
