@@ -152,8 +152,8 @@ class Slot(TensorRTInference):
     def _send(self, name: str, array: Array) -> None:
         """Copy to the GPU by way of pinned memory: one piece is on its way as the next is copied.
 
-        The first copy bounds large batches: 19 MB, 32 images, take one core 1.2 ms, as long as an
-        H200 takes to classify them. PyTorch copies on several cores.
+        Of a large batch, one core may take as long to copy it as a GPU to compute on it, so PyTorch
+        copies on several.
         """
         buffer, array = self._buffers[name], np.atleast_1d(array)
         staged, address = buffer.view(array.shape), int(buffer.device)
@@ -171,8 +171,7 @@ class Slot(TensorRTInference):
     def _bring(self, name: str, tensor: torch.Tensor) -> None:
         """Copy within the GPU, after what PyTorch's current stream has still to do.
 
-        A graph reads from a fixed address. The copy runs at the speed of the GPU's memory: some
-        microseconds, where the launches that the graph saves would take a hundred.
+        A graph reads from a fixed address; the copy runs at the speed of the GPU's memory.
         """
         here = torch.cuda.current_device()
         if tensor.device.index != here:

@@ -1,7 +1,7 @@
 """CUDA graphs: what was queued on a stream once, queued again as a whole.
 
-An engine of 60 kernels costs 60 launches on every call, a tenth of a millisecond of the CPU's time
-that a small batch has to wait for. Recorded as a graph, they are one launch.
+An engine of 60 kernels costs 60 launches on every call, time of the CPU that a small batch has to
+wait for. Recorded as a graph, they are one launch.
 """
 
 from collections.abc import Callable
