@@ -179,7 +179,9 @@ class TestSlots:
     def test_who_finds_no_slot_waits_for_one(self, engine_path, expected):
         with FastInference(engine_path, slots=1) as fast:
             found = []
-            other = threading.Thread(target=lambda: found.append(fast.infer(images(2))))
+            other = threading.Thread(
+                target=lambda: found.append(fast.infer(images(2))), daemon=True
+            )
             with fast.slot(1):
                 other.start()
                 other.join(0.2)
@@ -346,7 +348,7 @@ class TestClosing:
                 told.append(str(error))
 
         with fast.slot(1):
-            waiting = [threading.Thread(target=wait) for _ in range(3)]
+            waiting = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
             for thread in waiting:
                 thread.start()
             time.sleep(0.1)
