@@ -15,12 +15,14 @@ from threading import Condition
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from trtlab.backend import device_context, trt
 from trtlab.engines import load_engine
 from trtlab.errors import InferenceError, InputError
 from trtlab.handover import HostOrDevice, stand_in, taken
 from trtlab.slot import Slot
-from trtlab.tensors import require_fit
+from trtlab.tensors import Shape, require_fit
 
 
 class FastInference:
@@ -66,6 +68,9 @@ class FastInference:
         self._engine: Any = load_engine(engine) if isinstance(engine, (str, Path)) else engine
         first = self._new_slot()
         self.inputs, self.outputs, self.max_batch = first.inputs, first.outputs, first.max_batch
+        self._only = next(iter(self.inputs))
+        # What was let in once need not be looked at again: that takes longer than to launch.
+        self._fitting: set[tuple[Shape, np.dtype[Any]]] = set()
         self._changed = Condition()  # guards what follows
         self._idle = [first]
         self._made = 1
@@ -218,6 +223,8 @@ class FastInference:
 
     def _feeds(self, x: Any) -> dict[str, HostOrDevice]:
         """Return the inputs by name, having made sure that the engine can take them."""
+        if type(x) is np.ndarray and (x.shape, x.dtype) in self._fitting:
+            return {self._only: x}
         if not isinstance(x, Mapping) and len(self.inputs) == len(self.outputs) == 1:
             x = {next(iter(self.inputs)): x}
         if not isinstance(x, Mapping) or x.keys() != self.inputs.keys():
@@ -226,10 +233,13 @@ class FastInference:
                 f"The engine has the inputs {', '.join(self.inputs)} and the outputs "
                 f"{', '.join(self.outputs)}: pass a dict of arrays by input name. Given: {given}."
             )
-        feeds = {name: taken(array, name) for name, array in x.items()}
+        feeds = {name: taken(x[name], name) for name in self.inputs}
         for name, array in feeds.items():
             require_fit(stand_in(array), self.inputs[name], self._profile)
         batches = {len(a) for name, a in feeds.items() if self.inputs[name].shape[:1] == (-1,)}
         if len(batches) > 1:
             raise InputError(f"The inputs are of different batches: {sorted(batches)}.")
+        array = feeds[self._only]
+        if len(feeds) == 1 and isinstance(array, np.ndarray):
+            self._fitting.add((array.shape, array.dtype))
         return feeds

@@ -17,6 +17,7 @@ import numpy as np
 
 from trtlab.backend import cuda, device_context, trt
 from trtlab.backend.compat import device_memory_bytes
+from trtlab.backend.pinned import pinned_empty
 from trtlab.engines import load_engine
 from trtlab.errors import EngineError, InferenceError, InputError
 from trtlab.logger import LOGGER
@@ -126,7 +127,7 @@ class TensorRTInference:
         dtypes = {name: spec.dtype for name, spec in (self.inputs | self.outputs).items()}
         try:
             for name, shape in largest.items():
-                host = cuda.pagelocked_empty(math.prod(shape), dtypes[name])
+                host = pinned_empty(math.prod(shape), dtypes[name])
                 self._buffers[name] = _Buffer(host, cuda.mem_alloc(host.nbytes))
         except cuda.MemoryError as error:
             need = sum(math.prod(shape) * dtypes[name].itemsize for name, shape in largest.items())
@@ -247,10 +248,9 @@ class TensorRTInference:
             if self._engine is None:
                 return
             with device_context():
-                while self._buffers:
-                    # No name keeps the last one: pinned memory cannot be freed once the thread has
-                    # no CUDA context any more.
-                    self._buffers.popitem()[1].device.free()
+                for buffer in self._buffers.values():
+                    buffer.device.free()
+                self._buffers.clear()
                 # In this order: a context must not outlive its engine.
                 self._context = None
                 self._stream = None

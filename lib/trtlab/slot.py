@@ -22,11 +22,12 @@ Feeds = Mapping[str, HostOrDevice]
 Results = dict[str, Array]
 
 
-class _Recorded(NamedTuple):
-    """A call at certain input shapes, and the shapes of all tensors in it."""
+class _Call(NamedTuple):
+    """A call at certain input shapes: pinned memory by tensor, and what queues it."""
 
-    shapes: dict[str, Shape]
-    queue: Callable[[], None]
+    inputs: Results
+    outputs: Results
+    queue: Callable[[], object]
 
 
 class Slot(TensorRTInference):
@@ -50,8 +51,8 @@ class Slot(TensorRTInference):
         self._most_graphs = graphs
         # One context may have a graph for each of several shapes: Triton's TensorRT backend does
         # the same. The least recently used comes first.
-        self._graphs: OrderedDict[tuple[bool, tuple[Shape, ...]], _Recorded] = OrderedDict()
-        self._shapes: dict[str, Shape] = {}
+        self._calls: OrderedDict[tuple[bool, tuple[Shape, ...]], _Call] = OrderedDict()
+        self._call = _Call({}, {}, lambda: None)  # the one that is under way, or to come
         self._read: list[torch.Tensor] = []  # on the GPU, until the call that reads them is over
 
     # For whoever fills the slot
@@ -61,18 +62,21 @@ class Slot(TensorRTInference):
 
         Raises:
             InputError: if the profile does not.
+            InferenceError: if the engine fails.
         """
-        self._shapes = {
+        shapes = {
             name: (batch, *spec.shape[1:]) if spec.shape[:1] == (-1,) else spec.shape
             for name, spec in self.inputs.items()
         }
         for name, spec in self.inputs.items():
-            require_fit(np.broadcast_to(spec.dtype.type(), self._shapes[name]), spec, self.profile)
+            require_fit(np.broadcast_to(spec.dtype.type(), shapes[name]), spec, self.profile)
+        with device_context():
+            self._call = self._known(shapes, copy_in=True)
 
     @property
     def feeds(self) -> Results:
         """The inputs' pinned memory, by name, at the slot's batch. Write to it before `run`."""
-        return {name: self._buffers[name].view(self._shapes[name]) for name in self.inputs}
+        return self._call.inputs
 
     @property
     def input(self) -> Array:
@@ -95,7 +99,7 @@ class Slot(TensorRTInference):
             InferenceError: if the engine fails.
         """
         with device_context():
-            self._launch(copy_in=True)
+            self._queue()
             return self._wait()
 
     # For FastInference, which makes the CUDA context current
@@ -107,23 +111,22 @@ class Slot(TensorRTInference):
             InputError: if an array is on another GPU.
             InferenceError: if the engine fails.
         """
-        self._shapes = {name: tuple(array.shape) for name, array in feeds.items()}
-        hosted = {n: array for n, array in feeds.items() if isinstance(array, np.ndarray)}
-        if len(hosted) == len(feeds) and sum(a.nbytes for a in hosted.values()) <= PIECE_BYTES:
-            for name, array in hosted.items():
-                np.copyto(self._buffers[name].view(array.shape), array)
-            self._launch(copy_in=True)
-            return
+        hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
+        whole = len(hosted) == len(feeds) and sum(a.nbytes for a in hosted) <= PIECE_BYTES
+        shapes = {name: tuple(array.shape) for name, array in feeds.items()}
+        self._call = self._known(shapes, copy_in=whole)
         try:
             for name, given in feeds.items():
-                if isinstance(given, np.ndarray):
+                if whole:
+                    np.copyto(self._call.inputs[name], given)
+                elif isinstance(given, np.ndarray):
                     self._send(name, given)
                 else:
                     self._bring(name, given)
         except BaseException:
             self.settle()
             raise
-        self._launch(copy_in=False)
+        self._queue()
 
     def finish(self, out: Mapping[str, Any] | None = None) -> Results:
         """Wait for the call that was begun; return its outputs, the caller's own, or `out`.
@@ -155,8 +158,8 @@ class Slot(TensorRTInference):
         Of a large batch, one core may take as long to copy it as a GPU to compute on it, so PyTorch
         copies on several.
         """
-        buffer, array = self._buffers[name], np.atleast_1d(array)
-        staged, address = buffer.view(array.shape), int(buffer.device)
+        array, staged = np.atleast_1d(array), np.atleast_1d(self._call.inputs[name])
+        address = int(self._buffers[name].device)
         rows = max(PIECE_BYTES // staged[0].nbytes, 1)
         # PyTorch warns about memory that it may not write to.
         plainly = not (array.flags.c_contiguous and array.flags.writeable)
@@ -185,24 +188,25 @@ class Slot(TensorRTInference):
             int(self._buffers[name].device), whole.data_ptr(), whole.nbytes, self._stream
         )
 
-    def _launch(self, copy_in: bool) -> None:
-        """Queue the engine and the copies back; with `copy_in`, also those to the GPU."""
-        key = (copy_in, tuple(self._shapes[name] for name in self.inputs))
-        try:
-            if key not in self._graphs:
-                self._graphs[key] = self._record(copy_in)
-            self._graphs.move_to_end(key)
-            self._shapes = self._graphs[key].shapes
-            self._graphs[key].queue()
-        except BaseException:
-            self.settle()
-            raise
-        while len(self._graphs) > self._most_graphs:
-            self._graphs.popitem(last=False)
+    def _known(self, shapes: Mapping[str, Shape], copy_in: bool) -> _Call:
+        """Return the call at these input shapes; with `copy_in`, inputs are copied in it as well.
 
-    def _record(self, copy_in: bool) -> _Recorded:
-        inputs = {name: self._shapes[name] for name in self.inputs}
-        shapes = inputs | self._set_input_shapes(inputs)
+        A new one runs the engine once on whatever its buffers hold.
+        """
+        key = (copy_in, tuple(shapes.values()))
+        if key not in self._calls:
+            try:
+                self._calls[key] = self._record(shapes, copy_in)
+            except BaseException:
+                self.settle()
+                raise
+        self._calls.move_to_end(key)
+        while len(self._calls) > self._most_graphs:
+            self._calls.popitem(last=False)
+        return self._calls[key]
+
+    def _record(self, inputs: Mapping[str, Shape], copy_in: bool) -> _Call:
+        shapes = {**inputs, **self._set_input_shapes(inputs)}
 
         def queue() -> None:
             self._set_input_shapes(inputs)  # where this is no graph, another shape may have come
@@ -210,7 +214,19 @@ class Slot(TensorRTInference):
 
         queue()
         self._stream.synchronize()
-        return _Recorded(shapes, record(self._stream, queue))
+        pinned = {name: self._buffers[name].view(shape) for name, shape in shapes.items()}
+        return _Call(
+            {name: pinned[name] for name in self.inputs},
+            {name: pinned[name] for name in self.outputs},
+            record(self._stream, queue),
+        )
+
+    def _queue(self) -> None:
+        try:
+            self._call.queue()
+        except BaseException:
+            self.settle()
+            raise
 
     def _wait(self) -> Results:
         try:
@@ -219,7 +235,7 @@ class Slot(TensorRTInference):
             raise InferenceError(f"The GPU failed while running the engine: {error}") from error
         finally:
             self._read.clear()
-        return {name: self._buffers[name].view(self._shapes[name]) for name in self.outputs}
+        return self._call.outputs
 
     def _write(self, name: str, view: Array, target: Any) -> None:
         if not isinstance(target, (np.ndarray, torch.Tensor)):
@@ -239,6 +255,8 @@ class Slot(TensorRTInference):
     def close(self) -> None:
         """Free graphs, buffers, context and engine. May be called twice."""
         # Before the memory that they name.
-        if hasattr(self, "_graphs"):
-            self._graphs.clear()
+        if hasattr(self, "_calls"):
+            with device_context():
+                self._calls.clear()
+                self._call = _Call({}, {}, lambda: None)
         super().close()

@@ -18,9 +18,10 @@ def bare_call(slot: Slot, batch: int) -> Iterator[Callable[[], object]]:
     slot.resize(batch)
     with device_context():
         slot.run_all()  # what TensorRT sets up at the first call cannot be captured
+        pinned = slot._call.inputs | slot._call.outputs
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.ExternalStream(slot._stream.handle)
         with torch.cuda.graph(graph, stream=side):
-            slot._enqueue(slot._shapes)
+            slot._enqueue({name: view.shape for name, view in pinned.items()})
 
         def call() -> None:
             graph.replay()

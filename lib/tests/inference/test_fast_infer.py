@@ -39,7 +39,7 @@ class TestOneCall:
             for batch in (1, 2, 3, 4, 1, 4, 2, 3):
                 agree(fast(images(batch, seed=batch)), expected(images(batch, seed=batch)))
             with fast.slot(1) as slot:
-                assert len(slot._graphs) == 2
+                assert len(slot._calls) == 2
 
     def test_another_profile_takes_its_own_batches(self, engine_path, expected):
         with FastInference(engine_path, profile=1) as fast:
@@ -381,7 +381,7 @@ def test_an_engine_that_is_loaded_already_serves_as_well(engine_path, expected):
 def test_known_shapes_are_graphs(fast):
     fast.infer(images(2))
     with fast.slot(2) as slot:
-        assert [recorded.queue.__name__ for recorded in slot._graphs.values()] == ["replay"]
+        assert [type(call.queue).__name__ for call in slot._calls.values()] == ["_Graph"]
 
 
 def read_only(array):

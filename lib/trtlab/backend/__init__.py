@@ -6,8 +6,7 @@ TRTLAB_BACKEND=tensorrt or TRTLAB_BACKEND=emulated overrides the choice.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from trtlab.backend.compat import require_supported
@@ -61,19 +60,32 @@ NAME, trt, cuda = _select()
 IS_EMULATED = NAME == "emulated"
 
 
-@contextmanager
-def device_context() -> Iterator[None]:
+def device_context() -> AbstractContextManager[object]:
     """Make the CUDA context current in this thread; only the thread that imported pycuda has it."""
-    if IS_EMULATED:
-        yield
-        return
-    from pycuda.autoprimaryctx import context
+    return _CONTEXT
 
-    context.push()
-    try:
-        yield
-    finally:
-        context.pop()
 
+class _Current:
+    """PyTorch's CUDA context, current inside the block; nothing on the emulation.
+
+    Not a generator: a call of a fast engine enters it, and would spend more here than anywhere.
+    """
+
+    def __init__(self) -> None:
+        if not IS_EMULATED:
+            from pycuda.autoprimaryctx import context
+
+            self._context = context
+
+    def __enter__(self) -> None:
+        if not IS_EMULATED:
+            self._context.push()
+
+    def __exit__(self, *failure: object) -> None:
+        if not IS_EMULATED:
+            self._context.pop()
+
+
+_CONTEXT = _Current()
 
 __all__ = ["BADGE", "IS_EMULATED", "NAME", "cuda", "device_context", "trt"]
