@@ -21,7 +21,7 @@ from trtlab.backend import device_context, trt
 from trtlab.engines import load_engine
 from trtlab.errors import InferenceError, InputError
 from trtlab.handover import HostOrDevice, stand_in, taken
-from trtlab.slot import Slot
+from trtlab.slot import Plan, Slot, planned
 from trtlab.tensors import Shape, require_fit
 
 
@@ -68,9 +68,9 @@ class FastInference:
         self._engine: Any = load_engine(engine) if isinstance(engine, (str, Path)) else engine
         first = self._new_slot()
         self.inputs, self.outputs, self.max_batch = first.inputs, first.outputs, first.max_batch
-        self._only = next(iter(self.inputs))
+        self._only, self._only_output = next(iter(self.inputs)), next(iter(self.outputs))
         # What was let in once need not be looked at again: that takes longer than to launch.
-        self._fitting: set[tuple[Shape, np.dtype[Any]]] = set()
+        self._plans: dict[tuple[Shape, np.dtype[Any]], Plan] = {}
         self._changed = Condition()  # guards what follows
         self._idle = [first]
         self._made = 1
@@ -92,17 +92,18 @@ class FastInference:
             InputError: if names, dtypes or shapes do not fit.
             InferenceError: if the engine fails, or was closed.
         """
-        feeds = self._feeds(x)
-        if out is not None and not isinstance(x, Mapping):
-            out = {next(iter(self.outputs)): out}
+        named = not isinstance(x, np.ndarray) and isinstance(x, Mapping)
+        feeds, plan = self._feeds(x)
+        if out is not None and not named:
+            out = {self._only_output: out}
         slot = self._take()
         try:
             with device_context():
-                slot.begin(feeds)
+                slot.begin(feeds, plan)
                 results = slot.finish(out)
         finally:
             self._give(slot)
-        return results if isinstance(x, Mapping) else next(iter(results.values()))
+        return results if named else results[self._only_output]
 
     __call__ = infer
 
@@ -128,7 +129,7 @@ class FastInference:
                     try:
                         x = next(source)
                         with device_context():
-                            slot.begin(self._feeds(x))
+                            slot.begin(*self._feeds(x))
                     except BaseException as error:
                         self._give(slot)
                         if not isinstance(error, Exception):
@@ -143,7 +144,7 @@ class FastInference:
                     results = slot.finish()
                 pending.popleft()
                 self._give(slot)
-                yield results if named else next(iter(results.values()))
+                yield results if named else results[self._only_output]
         finally:
             for slot, _ in pending:
                 with device_context():
@@ -221,10 +222,10 @@ class FastInference:
 
     # Arrays
 
-    def _feeds(self, x: Any) -> dict[str, HostOrDevice]:
-        """Return the inputs by name, having made sure that the engine can take them."""
-        if type(x) is np.ndarray and (x.shape, x.dtype) in self._fitting:
-            return {self._only: x}
+    def _feeds(self, x: Any) -> tuple[dict[str, HostOrDevice], Plan]:
+        """Return the inputs by name and what to do with them; they are known to fit."""
+        if type(x) is np.ndarray and (plan := self._plans.get((x.shape, x.dtype))):
+            return {self._only: x}, plan
         if not isinstance(x, Mapping) and len(self.inputs) == len(self.outputs) == 1:
             x = {next(iter(self.inputs)): x}
         if not isinstance(x, Mapping) or x.keys() != self.inputs.keys():
@@ -239,7 +240,9 @@ class FastInference:
         batches = {len(a) for name, a in feeds.items() if self.inputs[name].shape[:1] == (-1,)}
         if len(batches) > 1:
             raise InputError(f"The inputs are of different batches: {sorted(batches)}.")
-        array = feeds[self._only]
-        if len(feeds) == 1 and isinstance(array, np.ndarray):
-            self._fitting.add((array.shape, array.dtype))
-        return feeds
+        hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
+        host_bytes = sum(a.nbytes for a in hosted) if len(hosted) == len(feeds) else None
+        plan = planned({name: tuple(array.shape) for name, array in feeds.items()}, host_bytes)
+        if len(feeds) == len(hosted) == 1:
+            self._plans[hosted[0].shape, hosted[0].dtype] = plan
+        return feeds, plan

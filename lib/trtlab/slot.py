@@ -22,6 +22,26 @@ Feeds = Mapping[str, HostOrDevice]
 Results = dict[str, Array]
 
 
+class Plan(NamedTuple):
+    """What is to be done with inputs of certain shapes; worked out once, where they come again.
+
+    Attributes:
+        whole: all inputs are on the host and small: copied at once, and sent by the graph.
+        shapes: of the inputs, by name.
+        key: of the graph.
+    """
+
+    whole: bool
+    shapes: dict[str, Shape]
+    key: tuple[bool, tuple[Shape, ...]]
+
+
+def planned(shapes: dict[str, Shape], host_bytes: int | None) -> Plan:
+    """Return how to call at these input shapes; None bytes: not all inputs are on the host."""
+    whole = host_bytes is not None and host_bytes <= PIECE_BYTES
+    return Plan(whole, shapes, (whole, tuple(shapes.values())))
+
+
 class _Call(NamedTuple):
     """A call at certain input shapes: pinned memory by tensor, and what queues it."""
 
@@ -71,7 +91,7 @@ class Slot(TensorRTInference):
         for name, spec in self.inputs.items():
             require_fit(np.broadcast_to(spec.dtype.type(), shapes[name]), spec, self.profile)
         with device_context():
-            self._call = self._known(shapes, copy_in=True)
+            self._call = self._known(planned(shapes, host_bytes=0))
 
     @property
     def feeds(self) -> Results:
@@ -104,20 +124,17 @@ class Slot(TensorRTInference):
 
     # For FastInference, which makes the CUDA context current
 
-    def begin(self, feeds: Feeds) -> None:
+    def begin(self, feeds: Feeds, plan: Plan) -> None:
         """Queue a call. Arrays on the host may be changed as soon as this returns.
 
         Raises:
             InputError: if an array is on another GPU.
             InferenceError: if the engine fails.
         """
-        hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
-        whole = len(hosted) == len(feeds) and sum(a.nbytes for a in hosted) <= PIECE_BYTES
-        shapes = {name: tuple(array.shape) for name, array in feeds.items()}
-        self._call = self._known(shapes, copy_in=whole)
+        self._call = self._known(plan)
         try:
             for name, given in feeds.items():
-                if whole:
+                if plan.whole:
                     np.copyto(self._call.inputs[name], given)
                 elif isinstance(given, np.ndarray):
                     self._send(name, given)
@@ -135,9 +152,13 @@ class Slot(TensorRTInference):
             InputError: if `out` does not fit.
             InferenceError: if the engine fails.
         """
-        views = self._wait()
         if out is None:
-            return {name: view.copy() for name, view in views.items()}
+            # Made while the GPU works: nothing is left to do afterwards but to copy.
+            results = {name: np.empty_like(view) for name, view in self._call.outputs.items()}
+            for name, view in self._wait().items():
+                np.copyto(results[name], view)
+            return results
+        views = self._wait()
         if out.keys() != views.keys():
             raise InputError(f"The outputs are {', '.join(views)}; out has {', '.join(out)}.")
         for name, target in out.items():
@@ -188,29 +209,26 @@ class Slot(TensorRTInference):
             int(self._buffers[name].device), whole.data_ptr(), whole.nbytes, self._stream
         )
 
-    def _known(self, shapes: Mapping[str, Shape], copy_in: bool) -> _Call:
-        """Return the call at these input shapes; with `copy_in`, inputs are copied in it as well.
-
-        A new one runs the engine once on whatever its buffers hold.
-        """
-        key = (copy_in, tuple(shapes.values()))
-        if key not in self._calls:
+    def _known(self, plan: Plan) -> _Call:
+        """Return the call of a plan. A new one runs once, on whatever the buffers hold."""
+        call = self._calls.get(plan.key)
+        if call is None:
             try:
-                self._calls[key] = self._record(shapes, copy_in)
+                call = self._calls[plan.key] = self._record(plan)
             except BaseException:
                 self.settle()
                 raise
-        self._calls.move_to_end(key)
-        while len(self._calls) > self._most_graphs:
-            self._calls.popitem(last=False)
-        return self._calls[key]
+            while len(self._calls) > self._most_graphs:
+                self._calls.popitem(last=False)
+        self._calls.move_to_end(plan.key)
+        return call
 
-    def _record(self, inputs: Mapping[str, Shape], copy_in: bool) -> _Call:
-        shapes = {**inputs, **self._set_input_shapes(inputs)}
+    def _record(self, plan: Plan) -> _Call:
+        shapes = plan.shapes | self._set_input_shapes(plan.shapes)
 
         def queue() -> None:
-            self._set_input_shapes(inputs)  # where this is no graph, another shape may have come
-            (self._enqueue if copy_in else self._execute)(shapes)
+            self._set_input_shapes(plan.shapes)  # no graph: another shape may have come meanwhile
+            (self._enqueue if plan.whole else self._execute)(shapes)
 
         queue()
         self._stream.synchronize()
