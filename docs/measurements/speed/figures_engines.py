@@ -76,9 +76,10 @@ def roofline_figure(record: Record) -> Figure:
 
 def int8_peak_figure(record: Record) -> Figure:
     """Draw the images per second of the best INT8 configurations."""
-    best: dict[tuple[str, str, int], dict[str, Any]] = {}
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
     for found in record.data["configurations"]:  # the best first
-        best.setdefault((found["input"], found["profile"], found["batch"]), found)
+        engine = (found["input"], found["profile"], found["batch"], _level(found))
+        best.setdefault(engine, found)
     rows = list(best.values())[:PEAK_ROWS]
     figure = canvas(
         record,
@@ -112,7 +113,13 @@ def int8_peak_figure(record: Record) -> Figure:
 
 def _configuration(row: dict[str, Any]) -> str:
     contexts = f"{row['contexts']} context{'s' * (row['contexts'] > 1)}"
-    return f"{row['input']}, {row['profile']}, batch {row['batch']}, {contexts}"
+    return f"{row['input']}, {row['profile']}{_level(row)}, batch {row['batch']}, {contexts}"
+
+
+def _level(row: dict[str, Any]) -> str:
+    """Return the builder's optimization level where it is not TensorRT's own."""
+    level = row.get("optimization_level")
+    return "" if level is None else f", level {level}"
 
 
 def calibration_curve_figure(record: Record) -> Figure:

@@ -64,7 +64,13 @@ INT8_CHW32 = InputFormat("INT8", "CHW32", 32)
 
 
 def build_int8(
-    onnx: Path, form: InputFormat, batches: ShapeProfile, calibrator: Any, scale: float, cache: Path
+    onnx: Path,
+    form: InputFormat,
+    batches: ShapeProfile,
+    calibrator: Any,
+    scale: float,
+    cache: Path,
+    level: int | None = None,
 ) -> Any:
     """Build an INT8 engine whose input has the format `form`; return the trt.ICudaEngine.
 
@@ -75,6 +81,7 @@ def build_int8(
         calibrator: one that finds its scales in a cache: nothing can be calibrated on INT8 input.
         scale: of the input's INT8 step.
         cache: timing cache; read if it exists, and updated.
+        level: the builder's optimization level, 0 to 5; None leaves TensorRT's own, 3.
 
     Raises:
         BuildError: if TensorRT refuses anything.
@@ -86,6 +93,8 @@ def build_int8(
         _require(parser.parse(onnx.read_bytes()), "parse the model", messages)
         _set_input(network.get_input(0), form, scale, messages)
         config = _config(builder, network, batches, calibrator, messages)
+        if level is not None:
+            config.builder_optimization_level = level
         stored = cache.read_bytes() if cache.is_file() else b""
         times = config.create_timing_cache(stored)
         taken = times is not None and config.set_timing_cache(times, ignore_mismatch=False)
