@@ -2,7 +2,8 @@
 
 The call is timed in turn with the same work done bare: the copy into pinned memory, the launch of
 the graph, the wait, the copy of the result. Their difference is the wrapper. The parts of it are
-then timed alone, thousands of times.
+then timed alone, thousands of times. What the bare work consists of is told apart as well: it says
+what keeps a call from its floor, and which part makes the slowest calls slow.
 """
 
 import time
@@ -33,18 +34,33 @@ def measure(rig: Rig) -> dict[str, Any]:
     with FastInference(path, slots=2) as fast, fast.slot(1) as slot, bare_call(slot, 1) as launch:
         (name,) = fast.outputs
 
-        def bare() -> object:
+        stamps: list[list[int]] = []
+
+        def bare() -> None:
+            now = time.perf_counter_ns
+            start = now()
             np.copyto(slot.input, x)
+            copied = now()
             launch()
-            return slot._call.outputs[name].copy()
+            answered = now()
+            slot._call.outputs[name].copy()
+            stamps.append([start, copied, answered, now()])
 
         with device_context():
             whole_us, bare_us = _in_turn(lambda: fast.infer(x), bare, rig.count(*PAIRS))
         return {
             "batch": 1,
-            "whole_us": interval(whole_us),
-            "bare_us": interval(bare_us),
+            "whole_us": _spread(whole_us),
+            "bare_us": _spread(bare_us),
             "overhead_us": interval(whole_us - bare_us),
+            "bare_parts_us": {
+                part: _spread(times)
+                for part, times in zip(
+                    ("copy in", "graph and wait", "copy out"),
+                    np.diff(np.array(stamps), axis=1).T / 1e3,
+                    strict=True,
+                )
+            },
             "parts_us": {
                 part: _alone(work, rig.count(*PART_CALLS)) for part, work in _parts(fast, x)
             },
@@ -65,6 +81,11 @@ def _in_turn(
             (one, other)[which]()
             times[pair, which] = (time.perf_counter() - start) * 1e6
     return times[:, 0], times[:, 1]
+
+
+def _spread(times_us: np.ndarray) -> dict[str, float]:
+    """Return the median with its interval, and the 99th percentile."""
+    return {**interval(times_us), "p99": float(np.percentile(times_us, 99))}
 
 
 def _parts(fast: FastInference, x: np.ndarray) -> Iterator[tuple[str, Callable[[], object]]]:
