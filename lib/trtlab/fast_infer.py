@@ -243,6 +243,6 @@ class FastInference:
         hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
         host_bytes = sum(a.nbytes for a in hosted) if len(hosted) == len(feeds) else None
         plan = planned({name: tuple(array.shape) for name, array in feeds.items()}, host_bytes)
-        if len(feeds) == len(hosted) == 1:
+        if len(self.inputs) == len(self.outputs) == len(hosted) == 1:
             self._plans[hosted[0].shape, hosted[0].dtype] = plan
         return feeds, plan

@@ -54,23 +54,33 @@ def engine_path(network, tmp_path_factory):
 @pytest.fixture(scope="module")
 def two_inputs_path(tmp_path_factory):
     """An engine for total = a + b and difference = a - b, of shape (N, 4)."""
-    folder = tmp_path_factory.mktemp("two")
-    shape = ["batch", 4]
-    tensors = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name in ("a", "b", "total", "difference")
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["total"], name="add"),
+        helper.make_node("Sub", ["a", "b"], ["difference"], name="sub"),
+    ]
+    return _built(tmp_path_factory.mktemp("two"), nodes, ["a", "b"], ["total", "difference"])
+
+
+@pytest.fixture(scope="module")
+def two_outputs_path(tmp_path_factory):
+    """An engine for double = x + x and square = x * x, of shape (N, 4)."""
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["double"], name="add"),
+        helper.make_node("Mul", ["x", "x"], ["square"], name="mul"),
+    ]
+    return _built(tmp_path_factory.mktemp("outputs"), nodes, ["x"], ["double", "square"])
+
+
+def _built(folder, nodes, inputs, outputs):
+    values = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4])
+        for name in (*inputs, *outputs)
     }
     graph = helper.make_graph(
-        [
-            helper.make_node("Add", ["a", "b"], ["total"], name="add"),
-            helper.make_node("Sub", ["a", "b"], ["difference"], name="sub"),
-        ],
-        "two",
-        [tensors["a"], tensors["b"]],
-        [tensors["total"], tensors["difference"]],
+        nodes, "small", [values[name] for name in inputs], [values[name] for name in outputs]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, folder / "two.onnx")
+    onnx.save(model, folder / "small.onnx")
     spec = BuildSpec(precision=Precision.FP32, profiles=(ShapeProfile(min=1, opt=2, max=4),))
-    build_engine(folder / "two.onnx", folder / "two.engine", spec)
-    return folder / "two.engine"
+    build_engine(folder / "small.onnx", folder / "small.engine", spec)
+    return folder / "small.engine"

@@ -130,6 +130,16 @@ class TestRefusals:
             fast.infer(x)
         agree(fast.infer(images(2)), expected(images(2)))
 
+    def test_one_array_for_two_outputs_is_refused_when_its_shape_is_known_too(
+        self, two_outputs_path
+    ):
+        x = np.ones((2, 4), np.float32)
+        with FastInference(two_outputs_path) as fast:
+            for _ in range(2):
+                assert fast.infer({"x": x}).keys() == {"double", "square"}
+                with pytest.raises(InputError, match="pass a dict"):
+                    fast.infer(x)
+
     def test_one_array_for_several_inputs_is_refused_with_their_names(self, two_inputs_path):
         with FastInference(two_inputs_path) as fast, pytest.raises(InputError, match="a, b"):
             fast.infer(images(1))
