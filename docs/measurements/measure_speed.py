@@ -30,6 +30,7 @@ from trtlab.files import write_text
 SECTIONS = (
     *("sizes", "latency", "overhead", "streaming", "speedup", "roofline", "accuracy"),
     *("load", "int8_peak", "growth", "calibration", "compiled", "rebuild"),
+    "first_build",
 )
 
 

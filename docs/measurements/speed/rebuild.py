@@ -1,7 +1,7 @@
 """Building with an empty timing cache, and again with the one that this left.
 
 The first build of a process loads libraries, so an engine is built before the stopwatch starts. The
-INT8 builds take their scales from a calibration cache; what calibration adds is measured apart.
+INT8 builds take their scales from a calibration cache; first_build.py calibrates.
 """
 
 import tempfile
@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from speed.rig import CALIBRATION_BATCH, CALIBRATION_IMAGES, STANDARD, Rig
+from speed.rig import STANDARD, Rig
 from trtlab.build import build_engine
-from trtlab.pipeline import fresh_calibration
 from trtlab.progress import track
 from trtlab.spec import BuildSpec, Precision
 
@@ -26,10 +25,6 @@ def measure(rig: Rig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=rig.folder) as folder:
         for precision in (Precision.FP16, Precision.INT8):
             found[precision.value] = rebuilds(rig, precision, Path(folder))
-        found["int8_calibrating"] = {
-            "images": rig.count(CALIBRATION_IMAGES, CALIBRATION_BATCH),
-            "warm_seconds": calibrated(rig, Path(folder)),
-        }
     return found
 
 
@@ -55,30 +50,11 @@ def build(rig: Rig, precision: Precision, folder: Path, timing_cache: Path) -> f
     if precision is Precision.INT8:
         calibration = rig.calibrator()
     with calibration as calibrator:
-        return _seconds(rig, precision, folder, timing_cache, calibrator)
-
-
-def calibrated(rig: Rig, folder: Path) -> float:
-    """Build the standard INT8 engine with the rig's timing cache, calibrating; return seconds.
-
-    That cache knows the engine in which TensorRT calibrates, because the rig has calibrated.
-    """
-    size = rig.count(CALIBRATION_IMAGES, CALIBRATION_BATCH)
-    dataset = rig.workload.dataset("calibration", size=size)
-    cache = folder / "fresh.calibration"
-    with fresh_calibration("entropy", dataset, CALIBRATION_BATCH, cache) as calibrator:
-        return _seconds(rig, Precision.INT8, folder, rig.timing_cache, calibrator)
-
-
-def _seconds(
-    rig: Rig, precision: Precision, folder: Path, timing_cache: Path, calibrator: Any
-) -> float:
-    spec = BuildSpec(precision=precision, profiles=(STANDARD,))
-    sidecar = build_engine(
-        rig.onnx(),
-        folder / "rebuilt.engine",
-        spec,
-        calibrator=calibrator,
-        timing_cache=timing_cache,
-    )
+        sidecar = build_engine(
+            rig.onnx(),
+            folder / "rebuilt.engine",
+            BuildSpec(precision=precision, profiles=(STANDARD,)),
+            calibrator=calibrator,
+            timing_cache=timing_cache,
+        )
     return sidecar.build_seconds
