@@ -392,7 +392,7 @@ def test_an_engine_that_is_loaded_already_serves_as_well(engine_path, expected):
 def test_known_shapes_are_graphs(fast):
     fast.infer(images(2))
     with fast.slot(2) as slot:
-        assert [type(call.queue).__name__ for call in slot._calls.values()] == ["_Graph"]
+        assert [type(call.queue).__name__ for call in slot._calls.values()] == ["Graph"]
 
 
 def read_only(array):

@@ -1,15 +1,31 @@
 """CUDA graphs: what was queued on a stream once, queued again as a whole.
 
 An engine of 60 kernels costs 60 launches on every call, time of the CPU that a small batch has to
-wait for. Recorded as a graph, they are one launch. NVIDIA's own bindings make it, which PyTorch
-brings along: pycuda has no graphs, and PyTorch's cost more of Python than the launch itself.
+wait for. Recorded as a graph, they are one launch. pycuda has no graphs, and PyTorch's cost more of
+Python than the launch itself and leave memory behind, so these are the driver's own functions.
+Source: CUDA Driver API, stream and graph management.
 """
 
+import ctypes
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from trtlab.backend import IS_EMULATED, cuda
 from trtlab.errors import InferenceError, TrtLabError
+
+_Handle = ctypes.c_void_p
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "cuStreamBeginCapture_v2": (_Handle, ctypes.c_int),
+    "cuStreamEndCapture": (_Handle, ctypes.POINTER(_Handle)),
+    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_Handle), _Handle, ctypes.c_ulonglong),
+    "cuGraphLaunch": (_Handle, _Handle),
+    "cuGraphExecDestroy": (_Handle,),
+    "cuGraphDestroy": (_Handle,),
+    "cuGetErrorName": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
+}
+_THREAD_LOCAL = 1
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on allocating meanwhile."""
 
 
 def record(stream: Any, queue: Callable[[], None]) -> Callable[[], object]:
@@ -26,47 +42,61 @@ def record(stream: Any, queue: Callable[[], None]) -> Callable[[], object]:
     if IS_EMULATED:
         return queue
     try:
-        return _Graph(stream, queue)
+        return Graph(_driver(), stream.handle, queue)
     except (TrtLabError, cuda.Error):  # a layer that synchronises, for one
         return queue
 
 
-class _GraphError(InferenceError):
-    """The driver refused something to do with a graph."""
+class Graph:
+    """What was recorded, ready to be launched: call it. The CUDA context must be current.
 
+    Args:
+        driver: the functions above.
+        stream: the handle of the stream.
+        queue: see `record`.
 
-class _Graph:
-    """A graph, ready to be launched. The CUDA context must be current wherever it is used."""
+    Raises:
+        InferenceError: if the driver refuses to record, or to launch.
+    """
 
-    def __init__(self, stream: Any, queue: Callable[[], None]) -> None:
-        from cuda.bindings import driver
-
-        self._driver, self._stream = driver, driver.CUstream(stream.handle)
-        # Other threads may go on allocating: their calls are not this graph's.
-        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        self._ask(driver.cuStreamBeginCapture(self._stream, mode))
+    def __init__(self, driver: Any, stream: int, queue: Callable[[], None]) -> None:
+        self._driver, self._stream, self._ready = driver, _Handle(stream), _Handle()
+        graph = _Handle()
+        self._require(driver.cuStreamBeginCapture_v2(self._stream, _THREAD_LOCAL))
         try:
-            queue()
+            try:
+                queue()
+            finally:
+                ended = driver.cuStreamEndCapture(self._stream, ctypes.byref(graph))
+            self._require(ended)
+            made = driver.cuGraphInstantiateWithFlags(ctypes.byref(self._ready), graph, 0)
+            self._require(made)
         finally:
-            status, graph = driver.cuStreamEndCapture(self._stream)
-        self._ask((status,))
-        try:
-            (self._ready,) = self._ask(driver.cuGraphInstantiate(graph, 0))
-        finally:
-            driver.cuGraphDestroy(graph)
+            if graph:
+                driver.cuGraphDestroy(graph)
 
     def __call__(self) -> None:
-        status = self._driver.cuGraphLaunch(self._ready, self._stream)[0]
+        """Launch it; wait for nothing. Raises: InferenceError."""
+        status = self._driver.cuGraphLaunch(self._ready, self._stream)
         if status:
-            self._ask((status,))
+            self._require(status)
 
     def __del__(self) -> None:
-        if hasattr(self, "_ready"):
+        if self._ready:
             self._driver.cuGraphExecDestroy(self._ready)
 
-    def _ask(self, answer: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return what the driver answered; raise if it is an error."""
-        status, *rest = answer
+    def _require(self, status: int) -> None:
         if status:
-            raise _GraphError(f"CUDA graph: {status.name}")
-        return tuple(rest)
+            name = ctypes.c_char_p()
+            self._driver.cuGetErrorName(status, ctypes.byref(name))
+            reason = name.value.decode() if name.value else f"error {status}"
+            raise InferenceError(f"The CUDA driver refused a graph of the engine: {reason}.")
+
+
+@functools.cache
+def _driver() -> ctypes.CDLL:
+    """Return the driver's library, which pycuda has loaded before."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    for name, arguments in _FUNCTIONS.items():
+        getattr(driver, name).argtypes = arguments
+    return driver
