@@ -139,7 +139,11 @@ def calibration_curve_figure(record: Record) -> Figure:
     style: dict[str, Any] = {"color": "#76B900", "marker": "o", "linewidth": 1.8}
     error.plot(x, [100 * row["logits_error"] for row in rows], **style)
     seconds.plot(x, [row["build_seconds"] for row in rows], **style)
-    labels = ("top-1 change (points)", "error of the logits (%)", "calibration and build (s)")
+    labels = (
+        "top-1 change (points)",
+        "error of the logits (%)",
+        f"seconds, {record.data['side_by_side']} builds side by side",
+    )
     for axes, label in zip((change, error, seconds), labels, strict=True):
         batch_axis(axes, x, "calibration images")
         axes.tick_params(axis="x", labelsize=8, labelrotation=60)
