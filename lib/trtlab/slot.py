@@ -50,6 +50,25 @@ class _Call(NamedTuple):
     queue: Callable[[], object]
 
 
+class _Settling:
+    """A block after whose failure nothing is under way; the GPU's errors become InferenceErrors.
+
+    Not a generator: every call enters it.
+    """
+
+    def __init__(self, slot: "Slot") -> None:
+        self._settle = slot.settle
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            return
+        self._settle()
+        if isinstance(error, cuda.Error):
+            raise InferenceError(f"The GPU failed while running the engine: {error}") from error
+
+
 class Slot(TensorRTInference):
     """An execution context with its stream and buffers, and a graph for each shape it has met.
 
@@ -69,6 +88,7 @@ class Slot(TensorRTInference):
     def __init__(self, engine: "trt.ICudaEngine", *, profile: int, graphs: int) -> None:
         super().__init__(engine, profile=profile)
         self._most_graphs = graphs
+        self._settling = _Settling(self)
         # One context may have a graph for each of several shapes: Triton's TensorRT backend does
         # the same. The least recently used comes first.
         self._calls: OrderedDict[tuple[bool, tuple[Shape, ...]], _Call] = OrderedDict()
@@ -90,7 +110,7 @@ class Slot(TensorRTInference):
         }
         for name, spec in self.inputs.items():
             require_fit(np.broadcast_to(spec.dtype.type(), shapes[name]), spec, self.profile)
-        with device_context():
+        with device_context(), self._settling:
             self._call = self._known(planned(shapes, host_bytes=0))
 
     @property
@@ -118,8 +138,8 @@ class Slot(TensorRTInference):
         Raises:
             InferenceError: if the engine fails.
         """
-        with device_context():
-            self._queue()
+        with device_context(), self._settling:
+            self._call.queue()
             return self._wait()
 
     # For FastInference, which makes the CUDA context current
@@ -131,8 +151,8 @@ class Slot(TensorRTInference):
             InputError: if an array is on another GPU.
             InferenceError: if the engine fails.
         """
-        self._call = self._known(plan)
-        try:
+        with self._settling:
+            self._call = self._known(plan)
             for name, given in feeds.items():
                 if plan.whole:
                     np.copyto(self._call.inputs[name], given)
@@ -140,10 +160,7 @@ class Slot(TensorRTInference):
                     self._send(name, given)
                 else:
                     self._bring(name, given)
-        except BaseException:
-            self.settle()
-            raise
-        self._queue()
+            self._call.queue()
 
     def finish(self, out: Mapping[str, Any] | None = None) -> Results:
         """Wait for the call that was begun; return its outputs, the caller's own, or `out`.
@@ -213,11 +230,7 @@ class Slot(TensorRTInference):
         """Return the call of a plan. A new one runs once, on whatever the buffers hold."""
         call = self._calls.get(plan.key)
         if call is None:
-            try:
-                call = self._calls[plan.key] = self._record(plan)
-            except BaseException:
-                self.settle()
-                raise
+            call = self._calls[plan.key] = self._record(plan)
             while len(self._calls) > self._most_graphs:
                 self._calls.popitem(last=False)
         self._calls.move_to_end(plan.key)
@@ -239,20 +252,10 @@ class Slot(TensorRTInference):
             record(self._stream, queue),
         )
 
-    def _queue(self) -> None:
-        try:
-            self._call.queue()
-        except BaseException:
-            self.settle()
-            raise
-
     def _wait(self) -> Results:
-        try:
+        with self._settling:
             self._stream.synchronize()
-        except cuda.Error as error:
-            raise InferenceError(f"The GPU failed while running the engine: {error}") from error
-        finally:
-            self._read.clear()
+        self._read.clear()
         return self._call.outputs
 
     def _write(self, name: str, view: Array, target: Any) -> None:

@@ -29,7 +29,7 @@ def agree(found, wanted):
 
 class TestOneCall:
     def test_every_batch_of_the_profile_agrees_with_pytorch_again_and_again(self, fast, expected):
-        # The first call at a shape is queued plainly, the later ones are graphs.
+        # The first call at a shape records its graph, the later ones launch it.
         for seed, batch in enumerate([*range(1, 9), 3, 8, 1, 3]):
             x = images(batch, seed=seed)
             agree(fast.infer(x), expected(x))
@@ -285,6 +285,18 @@ class TestStream:
         with pytest.raises(InferenceError, match="The GPU failed"):
             next(stream)
         agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
+
+    def test_an_error_of_the_driver_is_an_inference_error(self, fast, expected):
+        def queue():
+            raise cuda.LogicError("an illegal address")
+
+        with fast.slot(2) as slot:
+            slot.input[...] = images(2)
+            call, slot._call = slot._call, slot._call._replace(queue=queue)
+            with pytest.raises(InferenceError, match=r"The GPU failed.*an illegal address"):
+                slot.run()
+            slot._call = call
+            agree(slot.run(), expected(images(2)))
 
     def test_two_streams_share_the_slots(self, engine_path, expected):
         with FastInference(engine_path, slots=2) as fast:
