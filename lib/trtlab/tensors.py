@@ -15,6 +15,8 @@ from trtlab.errors import InputError
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+_LARGE_BYTES = 4 << 20
+
 
 class ProfileShapes(NamedTuple):
     """The shapes that one optimization profile accepts for an input, and what it is tuned for."""
@@ -101,10 +103,13 @@ def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
 def require_finite(array: Array, name: str) -> None:
     """Raise InputError if a value of `array` is NaN or infinite.
 
-    It takes about as long as copying the array, or less: a sum of squares is finite only if every
-    value is, and BLAS adds it up on several cores. One that overflows proves nothing.
+    It takes about as long as copying the array, or less.
     """
-    if array.dtype == np.float32 and np.isfinite(np.vdot(array, array)):
+    # A sum of squares is finite only if every value is, and BLAS adds it up twice as fast, on
+    # several cores, which go on spinning for a while: not worth it for a small array. One that
+    # overflows proves nothing.
+    large = array.dtype == np.float32 and array.nbytes > _LARGE_BYTES
+    if large and np.isfinite(np.vdot(array, array)):
         return
     finite = np.isfinite(array)
     if not finite.all():

@@ -176,9 +176,6 @@ class TestInputsThatDoNotFit:
             model.infer(x)
         np.testing.assert_allclose(model(images(8)), expected(images(8)), atol=1e-4)
 
-    def test_values_whose_squares_overflow_are_finite(self, model):
-        model.infer(np.full((1, *model.inputs["input"].shape[1:]), 3e38, np.float32))
-
     def test_infinities_that_cancel_out_are_found(self, model):
         x = images(2)
         x[0, 0, 0, :2] = np.inf, -np.inf
