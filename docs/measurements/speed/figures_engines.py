@@ -60,8 +60,10 @@ def roofline_figure(record: Record) -> Figure:
             label=f"{precision.upper()} engine, {min(shares):.0%} to {max(shares):.0%} of its roof",
         )
         for point, place in zip(found, at, strict=True):
+            # The largest batches lie close together: the last label goes to the other side.
+            offset, side = ((-6, 5), "right") if point is found[-1] else ((6, -11), "left")
             label = str(point["batch"])
-            axes.annotate(label, place, xytext=(6, -11), textcoords="offset points", size=9)
+            axes.annotate(label, place, offset, textcoords="offset points", ha=side, size=9)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations per byte of memory traffic (the numbers are batch sizes)")
