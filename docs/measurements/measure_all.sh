@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything here that takes an NVIDIA GPU, one step after the other: each has a log of its own in
-# OUT, what is done is in OUT/progress, and a step that fails stops no other. By estimate, more than an hour on an H200.
+# OUT, what is done is in OUT/progress, and a step that fails stops no other. By estimate, more than
+# an hour on an H200.
 # Usage: measure_all.sh OUT TIMING_CACHE [STEP...]    (TIMING_CACHE is read, and updated)
 # Steps: provide pipeline labs inference repeat compare complete, and those of measure_speed.py.
 set -uo pipefail

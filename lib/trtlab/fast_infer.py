@@ -226,8 +226,9 @@ class FastInference:
         """Return the inputs by name and what to do with them; they are known to fit."""
         if type(x) is np.ndarray and (plan := self._plans.get((x.shape, x.dtype))):
             return {self._only: x}, plan
-        if not isinstance(x, Mapping) and len(self.inputs) == len(self.outputs) == 1:
-            x = {next(iter(self.inputs)): x}
+        single = len(self.inputs) == len(self.outputs) == 1
+        if single and not isinstance(x, Mapping):
+            x = {self._only: x}
         if not isinstance(x, Mapping) or x.keys() != self.inputs.keys():
             given = ", ".join(map(str, x)) if isinstance(x, Mapping) else "one array"
             raise InputError(
@@ -243,6 +244,6 @@ class FastInference:
         hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
         host_bytes = sum(a.nbytes for a in hosted) if len(hosted) == len(feeds) else None
         plan = planned({name: tuple(array.shape) for name, array in feeds.items()}, host_bytes)
-        if len(self.inputs) == len(self.outputs) == len(hosted) == 1:
+        if single and hosted:
             self._plans[hosted[0].shape, hosted[0].dtype] = plan
         return feeds, plan

@@ -50,6 +50,9 @@ class _Call(NamedTuple):
     queue: Callable[[], object]
 
 
+_NO_CALL = _Call({}, {}, lambda: None)
+
+
 class _Settling:
     """A block after whose failure nothing is under way; the GPU's errors become InferenceErrors.
 
@@ -92,7 +95,7 @@ class Slot(TensorRTInference):
         # One context may have a graph for each of several shapes: Triton's TensorRT backend does
         # the same. The least recently used comes first.
         self._calls: OrderedDict[tuple[bool, tuple[Shape, ...]], _Call] = OrderedDict()
-        self._call = _Call({}, {}, lambda: None)  # the one that is under way, or to come
+        self._call = _NO_CALL  # the one that is under way, or to come
         self._read: list[torch.Tensor] = []  # on the GPU, until the call that reads them is over
 
     # For whoever fills the slot
@@ -138,8 +141,9 @@ class Slot(TensorRTInference):
         Raises:
             InferenceError: if the engine fails.
         """
-        with device_context(), self._settling:
-            self._call.queue()
+        with device_context():
+            with self._settling:
+                self._call.queue()
             return self._wait()
 
     # For FastInference, which makes the CUDA context current
@@ -227,7 +231,7 @@ class Slot(TensorRTInference):
         )
 
     def _known(self, plan: Plan) -> _Call:
-        """Return the call of a plan. A new one runs once, on whatever the buffers hold."""
+        """Return the call of a plan. A new one runs once, on zeros."""
         call = self._calls.get(plan.key)
         if call is None:
             call = self._calls[plan.key] = self._record(plan)
@@ -243,9 +247,11 @@ class Slot(TensorRTInference):
             self._set_input_shapes(plan.shapes)  # no graph: another shape may have come meanwhile
             (self._enqueue if plan.whole else self._execute)(shapes)
 
-        queue()
-        self._stream.synchronize()
         pinned = {name: self._buffers[name].view(shape) for name, shape in shapes.items()}
+        for name in self.inputs:
+            pinned[name].fill(0)  # what lies there may be no index into an embedding, for one
+        self._enqueue(shapes)
+        self._stream.synchronize()
         return _Call(
             {name: pinned[name] for name in self.inputs},
             {name: pinned[name] for name in self.outputs},
@@ -279,5 +285,5 @@ class Slot(TensorRTInference):
         if hasattr(self, "_calls"):
             with device_context():
                 self._calls.clear()
-                self._call = _Call({}, {}, lambda: None)
+                self._call = _NO_CALL
         super().close()

@@ -5,8 +5,8 @@ first one leaves, so that the same kernels are chosen and the engines differ in 
 build at optimization level 0 would be quicker, but takes the first tactic that works, which may be
 none of INT8: its accuracy would say nothing. What the deadline leaves no time for is listed.
 
-TensorRT fills its histograms on one core of the CPU, so all builds run side by side: their seconds
-say how the cost grows with the images, and not what one costs by itself.
+Each takes minutes, so all builds run side by side: their seconds say how the cost grows with the
+images, and not what one costs by itself.
 
 The images are drawn beforehand, so that the seconds are TensorRT's. A calibration of fewer images
 than a batch holds shows them several times over: that leaves the shape of every histogram, and so

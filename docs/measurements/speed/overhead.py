@@ -57,7 +57,7 @@ def measure(rig: Rig) -> dict[str, Any]:
                 part: _spread(times)
                 for part, times in zip(
                     ("copy in", "graph and wait", "copy out"),
-                    np.diff(np.array(stamps), axis=1).T / 1e3,
+                    np.diff(np.array(stamps[WARMUP:]), axis=1).T / 1e3,
                     strict=True,
                 )
             },

@@ -262,5 +262,5 @@ def _first_build(data: Data) -> Target:
     if data:
         first, again = data["first_seconds"], data["rebuild_seconds"]
         findings = [Finding("", first / median(again), first / max(again), first / min(again))]
-    what = "INT8: rebuild with its timing and its calibration cache, faster than the first build"
+    what = "Beyond the targets: INT8 rebuild with both its caches, faster than the first build"
     return Target(what, 7.0, findings)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from trtlab.build import build_engine
 from trtlab.export import export_onnx
@@ -71,13 +71,21 @@ def two_outputs_path(tmp_path_factory):
     return _built(tmp_path_factory.mktemp("outputs"), nodes, ["x"], ["double", "square"])
 
 
-def _built(folder, nodes, inputs, outputs):
-    values = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4])
-        for name in (*inputs, *outputs)
-    }
+@pytest.fixture(scope="module")
+def embedding_path(tmp_path_factory):
+    """An engine for row = table[ids], of (N, 4) int32 ids into the table 0, 10, ... 90."""
+    table = numpy_helper.from_array(10 * np.arange(10, dtype=np.float32), "table")
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["row"], name="gather")]
+    folder = tmp_path_factory.mktemp("embedding")
+    return _built(folder, nodes, ["ids"], ["row"], TensorProto.INT32, [table])
+
+
+def _built(folder, nodes, inputs, outputs, dtype=TensorProto.FLOAT, constants=()):
+    def values(names, dtype):
+        return [helper.make_tensor_value_info(name, dtype, ["batch", 4]) for name in names]
+
     graph = helper.make_graph(
-        nodes, "small", [values[name] for name in inputs], [values[name] for name in outputs]
+        nodes, "small", values(inputs, dtype), values(outputs, TensorProto.FLOAT), constants
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "small.onnx")

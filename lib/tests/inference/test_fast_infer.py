@@ -41,6 +41,13 @@ class TestOneCall:
             with fast.slot(1) as slot:
                 assert len(slot._calls) == 2
 
+    def test_a_new_shape_runs_on_nothing_that_lies_in_the_buffers(self, embedding_path):
+        ids = np.array([[3, 0, 9, 1], [2, 2, 7, 5]], np.int32)
+        with FastInference(embedding_path, slots=1) as fast:
+            with fast.slot(4) as slot:
+                slot.input[...] = 1000  # no row of the table
+            agree(fast.infer(ids), 10 * ids)
+
     def test_another_profile_takes_its_own_batches(self, engine_path, expected):
         with FastInference(engine_path, profile=1) as fast:
             agree(fast.infer(images(16)), expected(images(16)))

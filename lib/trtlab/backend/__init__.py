@@ -6,7 +6,7 @@ TRTLAB_BACKEND=tensorrt or TRTLAB_BACKEND=emulated overrides the choice.
 """
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from trtlab.backend.compat import require_supported
@@ -66,26 +66,20 @@ def device_context() -> AbstractContextManager[object]:
 
 
 class _Current:
-    """PyTorch's CUDA context, current inside the block; nothing on the emulation.
-
-    Not a generator: a call of a fast engine enters it, and would spend more here than anywhere.
-    """
+    """PyTorch's CUDA context, current inside the block. Not a generator: every call enters it."""
 
     def __init__(self) -> None:
-        if not IS_EMULATED:
-            from pycuda.autoprimaryctx import context
+        from pycuda.autoprimaryctx import context
 
-            self._context = context
+        self._context = context
 
     def __enter__(self) -> None:
-        if not IS_EMULATED:
-            self._context.push()
+        self._context.push()
 
     def __exit__(self, *failure: object) -> None:
-        if not IS_EMULATED:
-            self._context.pop()
+        self._context.pop()
 
 
-_CONTEXT = _Current()
+_CONTEXT: AbstractContextManager[object] = nullcontext() if IS_EMULATED else _Current()
 
 __all__ = ["BADGE", "IS_EMULATED", "NAME", "cuda", "device_context", "trt"]

@@ -17,6 +17,7 @@ class _Owner:
     """
 
     def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        # Under the name by which NumPy leads from a view to its owner: the emulation follows it.
         self.base = cuda.pagelocked_empty(size, dtype)
         self.__array_interface__ = self.base.__array_interface__
 
