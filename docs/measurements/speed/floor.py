@@ -15,9 +15,8 @@ def bare_call(slot: Slot, batch: int) -> Iterator[Callable[[], object]]:
 
     PyTorch's current stream is the slot's inside the block, so that a call is a launch and a wait.
     """
-    slot.resize(batch)
+    slot.resize(batch)  # runs the engine: what TensorRT sets up at a first call cannot be captured
     with device_context():
-        slot.run_all()  # what TensorRT sets up at the first call cannot be captured
         pinned = slot._call.inputs | slot._call.outputs
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.ExternalStream(slot._stream.handle)
         with torch.cuda.graph(graph, stream=side):
