@@ -59,7 +59,7 @@ def main() -> None:
     labs = LABS if arguments.labs == "all" else tuple(arguments.labs.split(","))
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
-    for lab in labs:
+    for lab in labs if arguments.what != "complete" else ():  # that has no time to measure
         provide(LABS.index(lab) + 1, exclusive())  # made once for whoever grades; in nobody's time
     with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
         root = Path(folder)

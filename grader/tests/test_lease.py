@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from random import Random
+from typing import Literal
 
 import pytest
 
@@ -13,7 +16,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from trtlab_grader.lease import lease
-with lease("GPU-1", sys.argv[1], folder=Path(sys.argv[2])):
+patience_s = float(sys.argv[3]) if len(sys.argv) > 3 else 0
+with lease("GPU-1", sys.argv[1], folder=Path(sys.argv[2]), patience_s=patience_s):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -75,26 +79,110 @@ def test_gpus_are_leased_one_by_one(tmp_path: Path) -> None:
         pass
 
 
-def test_a_measurement_that_waits_goes_before_later_shared_work(tmp_path: Path) -> None:
-    sharing = holder("shared", tmp_path)
-    waiting = subprocess.Popen(
-        [sys.executable, "-c", HOLD, "exclusive", str(tmp_path)], stdout=subprocess.PIPE, text=True
+def waiting_to_measure(folder: Path, patience_s: float) -> subprocess.Popen[str]:
+    """Start a process that waits for an exclusive lease, for a while without shutting the gate."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, "exclusive", str(folder), str(patience_s)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
+
+
+def is_free_to_share(folder: Path) -> bool:
     try:
-        deadline = time.monotonic() + 30
-        while True:  # until the waiting process stands in the turnstile
-            try:
-                with lease("GPU-1", "shared", timeout_s=0, folder=tmp_path):
-                    pass
-            except LeaseError:
-                break
-            assert time.monotonic() < deadline
+        with lease("GPU-1", "shared", timeout_s=0, folder=folder):
+            return True
+    except LeaseError:
+        return False
+
+
+def wait_until_shut(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while is_free_to_share(folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_measurement_that_waited_long_goes_before_later_shared_work(tmp_path: Path) -> None:
+    sharing = holder("shared", tmp_path)
+    waiting = waiting_to_measure(tmp_path, patience_s=0.5)
+    try:
+        wait_until_shut(tmp_path)
         stop(sharing)
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "held\n"
     finally:
         stop(sharing)
         stop(waiting)
+
+
+def test_until_then_others_may_begin(tmp_path: Path) -> None:
+    sharing = holder("shared", tmp_path)
+    waiting = waiting_to_measure(tmp_path, patience_s=600)
+    try:
+        time.sleep(2)  # more than it takes to start waiting
+        assert is_free_to_share(tmp_path)
+        stop(sharing)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "held\n"
+        assert not is_free_to_share(tmp_path)
+    finally:
+        stop(sharing)
+        stop(waiting)
+
+
+def test_whoever_dies_while_waiting_leaves_the_gate_open(tmp_path: Path) -> None:
+    sharing = holder("shared", tmp_path)
+    waiting = waiting_to_measure(tmp_path, patience_s=0)
+    try:
+        wait_until_shut(tmp_path)
+        stop(waiting)
+        assert is_free_to_share(tmp_path)
+    finally:
+        stop(sharing)
+        stop(waiting)
+
+
+def test_measurements_that_wait_go_one_after_the_other_before_shared_work(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def work(kind: Literal["shared", "exclusive"]) -> None:
+        with lease("GPU-1", kind, folder=tmp_path):
+            order.append(kind)
+            time.sleep(0.1)
+
+    kinds: list[Literal["shared", "exclusive"]] = ["shared", "exclusive"] * 4
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in kinds]
+    with lease("GPU-1", "exclusive", folder=tmp_path):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    assert order == ["exclusive"] * 4 + ["shared"] * 4
+
+
+def test_nobody_waits_for_ever(tmp_path: Path) -> None:
+    """A class at work: all of it gets on, whoever is unlucky too."""
+    waits: list[float] = []
+
+    def work(number: int) -> None:
+        random = Random(number)
+        for _ in range(5):
+            for kind, seconds in (("shared", random.uniform(0.05, 0.2)), ("exclusive", 0.02)):
+                start = time.monotonic()
+                with lease("GPU-1", kind, folder=tmp_path, patience_s=0.3):
+                    waits.append(time.monotonic() - start)
+                    time.sleep(seconds)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # All the others measure once, a cell ends, patience runs out; and a slow machine's share.
+    assert len(waits) == 120
+    assert max(waits) < 12 * 0.2 + 0.2 + 0.3 + 3
 
 
 def test_whoever_waits_is_told_once(tmp_path: Path) -> None:

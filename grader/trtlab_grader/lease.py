@@ -1,8 +1,13 @@
 """A lease of one GPU across processes: shared to compute on it, exclusive to time something on it.
 
-File locks of the operating system, so that the lease of a process that dies is free at once.
-Whoever waits for the exclusive lease holds a turnstile that later shared ones have to pass, so that
-a stream of short jobs cannot keep a measurement waiting for ever.
+File locks of the operating system, so that the lease of a process that dies is free at once. There
+are two of them for a GPU. `gpu` is held by whoever uses it, by many or by one. `gate` lets later
+shared leases in; those who want to time something hold it shut, together.
+
+Who waits to time something leaves the gate open at first: cells of notebooks take minutes, and
+while one of them goes on the others need not stand still. Sooner or later all wait to time
+something, or the gate is shut. Then they go one after the other before any shared lease, so that
+the GPU falls quiet once for all of them and not once for each.
 """
 
 import fcntl
@@ -16,7 +21,11 @@ from typing import Literal
 
 from trtlab.errors import TrtLabError
 
+PATIENCE_SECONDS = 60.0
+"""How long who wants to time something lets others come first, before the gate is shut."""
 _POLL_SECONDS = 0.05
+# Twice as long as whoever waits takes to look again.
+_HANDOVER_SECONDS = 2 * _POLL_SECONDS
 Lease = Callable[[], AbstractContextManager[object]]
 """Takes a lease: what it returns is held while its block runs."""
 
@@ -43,6 +52,7 @@ def lease(
     timeout_s: float | None = None,
     folder: Path | None = None,
     on_wait: Callable[[], object] = lambda: None,
+    patience_s: float = PATIENCE_SECONDS,
 ) -> Iterator[None]:
     """Hold a GPU while the block runs.
 
@@ -52,22 +62,55 @@ def lease(
         timeout_s: how long to wait; None waits as long as it takes.
         folder: where the locks are; `lease_folder()` by default.
         on_wait: called once if the GPU is not free at once.
+        patience_s: how long an exclusive lease waits before it shuts the gate.
 
     Raises:
         LeaseError: if the GPU is not free in time.
     """
     name = "".join(c if c.isalnum() or c == "-" else "_" for c in gpu)
     folder = folder or lease_folder()
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    mode = fcntl.LOCK_SH if kind == "shared" else fcntl.LOCK_EX
-    with (
-        _opened(folder / f"{name}.turnstile") as turnstile,
-        _opened(folder / f"{name}.gpu") as gpu_,
-    ):
-        waited = _lock(turnstile, fcntl.LOCK_EX, deadline, gpu, on_wait)
-        _lock(gpu_, mode, deadline, gpu, (lambda: None) if waited else on_wait)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
-        yield
+    with _opened(folder / f"{name}.gate") as gate, _opened(folder / f"{name}.gpu") as held:
+        begin = time.monotonic()
+        enter = _enter_shared if kind == "shared" else _enter_exclusive
+        is_first = True
+        while not enter(gate, held, time.monotonic() - begin >= patience_s):
+            if is_first:
+                on_wait()
+                is_first = False
+            if timeout_s is not None and time.monotonic() - begin >= timeout_s:
+                raise LeaseError(
+                    f"GPU {gpu} was not free in time: another process holds it. Wait for it to "
+                    "end, or see which one it is with nvidia-smi."
+                )
+            # It polls: a blocking flock could not be given up at a deadline from a thread.
+            time.sleep(_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            if kind == "exclusive":
+                fcntl.flock(held, fcntl.LOCK_UN)
+                time.sleep(_HANDOVER_SECONDS)  # with the gate still shut: the next to time goes
+
+
+def _enter_shared(gate: int, held: int, _: bool) -> bool:
+    """Try to share the GPU, unless the gate is shut; return whether it was free for that."""
+    if not _try(gate, fcntl.LOCK_EX):
+        return False
+    try:
+        return _try(held, fcntl.LOCK_SH)
+    finally:
+        fcntl.flock(gate, fcntl.LOCK_UN)
+
+
+def _enter_exclusive(gate: int, held: int, is_impatient: bool) -> bool:
+    """Try to have the GPU alone, the gate shut from then on; shut it before if impatient."""
+    # All who shut the gate share its lock: it is shut until the last of them goes.
+    is_shut = is_impatient and _try(gate, fcntl.LOCK_SH)
+    if not _try(held, fcntl.LOCK_EX):
+        return False
+    while not is_shut:  # who stands in the gate finds the GPU taken, and goes
+        is_shut = _try(gate, fcntl.LOCK_SH)
+    return True
 
 
 @contextmanager
@@ -79,25 +122,10 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _lock(
-    descriptor: int, mode: int, deadline: float | None, gpu: str, on_wait: Callable[[], object]
-) -> bool:
-    """Take a lock; return whether that meant waiting.
-
-    It polls: a blocking flock could not be given up at a deadline from a thread.
-    """
-    waited = False
-    while True:
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-            return waited
-        except BlockingIOError:
-            if not waited:
-                on_wait()
-                waited = True
-            if deadline is not None and time.monotonic() >= deadline:
-                raise LeaseError(
-                    f"GPU {gpu} was not free in time: another process holds it. Wait for it to "
-                    "end, or see which one it is with nvidia-smi."
-                ) from None
-            time.sleep(_POLL_SECONDS)
+def _try(descriptor: int, mode: int) -> bool:
+    """Take a lock if it is free; return whether it is held now."""
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

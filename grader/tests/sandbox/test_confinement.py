@@ -287,17 +287,25 @@ def test_devices_are_the_harmless_ones(run_python: RunPython) -> None:
     assert refused == "refused"
 
 
-def test_gpu_devices_and_library_path_are_there_only_when_asked_for(
-    run_python: RunPython, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_gpu_devices_are_there_only_when_asked_for(
+    run_python: RunPython, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Devices of another name stand for NVIDIA's on a machine without.
     monkeypatch.setattr(view, "_GPU_DEVICES", ("/dev/kms?",))
-    libraries = tmp_path / "driver"
+    code = "import os; print(os.path.exists('/dev/kmsg'))"
+    assert run_python(code)[0] == "False"
+    assert run_python(code, gpu=True)[0] == "True"
+
+
+def test_what_is_on_the_library_path_is_found(
+    run_python: RunPython, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    libraries = tmp_path / "libraries"  # of this Python itself, perhaps
     libraries.mkdir()
+    (libraries / "libmade_up.so").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{libraries}::relative:{tmp_path / 'missing'}")
-    code = "import os; print(os.path.exists('/dev/kmsg'), os.environ.get('LD_LIBRARY_PATH'))"
-    assert run_python(code)[0] == "False None"
-    assert run_python(code, gpu=True)[0] == f"True {libraries}"
+    code = "import os; path = os.environ['LD_LIBRARY_PATH']; print(path, os.listdir(path))"
+    assert run_python(code)[0] == f"{libraries} ['libmade_up.so']"
 
 
 def test_links_in_the_work_folder_lead_nowhere(

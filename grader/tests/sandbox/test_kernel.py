@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
@@ -21,6 +22,7 @@ from trtlab_grader.kernel import (
     execute_notebook,
 )
 from trtlab_grader.kernel import kernel as kernel_module
+from trtlab_grader.kernel.wire import Channel, Wire
 from trtlab_grader.sandbox import Bubblewrap, Limits, Unconfined
 
 from .conftest import processes_with
@@ -131,6 +133,18 @@ def test_the_lease_is_held_for_a_cell_at_a_time_and_waiting_for_it_costs_no_time
     run = execute_notebook(nb, alive, per_cell_timeout_s=60, total_timeout_s=2.5, hold=lease)
     assert steps == ["held", "free"] * 3
     assert run.stopped_at is None
+
+
+def test_what_the_grader_waits_for_does_not_count_as_the_kernel_s_time(
+    bubblewrap: Bubblewrap, work: Path
+) -> None:
+    with SandboxedKernel(bubblewrap, work, limits=Limits(wall_s=12)) as kernel:
+        kernel.run("import time", 60)
+        time.sleep(13)  # for a lease of the GPU, say
+        assert kernel.run("print(1)", 60).status == "ok"
+        result = kernel.run("time.sleep(60)", 60)
+    assert result.reason == "the kernel ended (wall time: ran longer than 12 s in all)"
+    assert result.seconds < 12
 
 
 def test_a_cell_is_interrupted_at_its_timeout_and_the_next_one_runs(
@@ -343,6 +357,35 @@ def test_a_kernel_that_never_answers_is_an_error(
     (work / "ipykernel_launcher.py").write_text("import time; time.sleep(600)")
     with pytest.raises(KernelError, match="it does not answer"), SandboxedKernel(bubblewrap, work):
         pass
+
+
+def test_a_kernel_that_is_slow_to_start_is_asked_one_thing_at_a_time(
+    bubblewrap: Bubblewrap, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ipykernel 7.0 to 7.3 may never read what comes while it answers something else."""
+    (work / "ipykernel_launcher.py").write_text(
+        "import time; time.sleep(4)\n"
+        "from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+    )
+    log: list[str] = []
+    send, receive = Wire.send, Wire.receive
+
+    def noted_send(self: Wire, channel: Channel, kind: str, content: dict[str, Any]) -> str:
+        log.append(kind)
+        return send(self, channel, kind, content)
+
+    def noted_receive(self: Wire, timeout_s: float) -> Iterator[tuple[Channel, Any]]:
+        for channel, message in receive(self, timeout_s):
+            if channel == "shell":
+                log.append(message["header"]["msg_type"])
+            yield channel, message
+
+    monkeypatch.setattr(Wire, "send", noted_send)
+    monkeypatch.setattr(Wire, "receive", noted_receive)
+    with SandboxedKernel(bubblewrap, work) as kernel:
+        assert kernel.run("1 + 1", 60).status == "ok"
+    assert log[-2:] == ["execute_request", "execute_reply"]
+    assert log[:-2] == ["kernel_info_request", "kernel_info_reply"] * (len(log) // 2 - 1)
 
 
 def test_a_kernel_that_does_not_start_is_an_error_with_its_last_words(

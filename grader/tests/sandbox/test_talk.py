@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,13 @@ def test_every_request_gets_its_answer(bubblewrap: Bubblewrap, work: Path) -> No
         for size in (0, 1, 1000, 300_000):
             request = {"text": "é" * size}
             assert conversation.ask(request, timeout_s=60) == {"got": request}
+
+
+def test_time_between_two_requests_is_not_the_job_s(bubblewrap: Bubblewrap, work: Path) -> None:
+    with talking(bubblewrap, work, ECHO, Limits(wall_s=4)) as conversation:
+        conversation.ask({"a": 1}, timeout_s=60)
+        time.sleep(5)
+        assert conversation.ask({"a": 2}, timeout_s=60) == {"got": {"a": 2}}
 
 
 def test_a_greeting_can_be_waited_for(bubblewrap: Bubblewrap, work: Path) -> None:

@@ -29,6 +29,8 @@ _START_SECONDS = 120.0
 _GRACE_SECONDS = 5.0
 # The last outputs and the message that there are no more come by another way than the reply.
 _OUTPUT_SECONDS = 5.0
+# How long after its first answer a new kernel is waited for to be heard, before it is asked again.
+_HEARD_SECONDS = 1.0
 _POLL_SECONDS = 0.2
 
 
@@ -123,8 +125,9 @@ class SandboxedKernel:
         if self.alive:
             content = {"code": source, "silent": False, "store_history": True}
             content |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": False}
-            execution.request = self._wire.send("shell", "execute_request", content)
-            self._follow(execution, start + timeout_s)
+            with self._process.at_work():
+                execution.request = self._wire.send("shell", "execute_request", content)
+                self._follow(execution, start + timeout_s)
         interrupted = f"ran longer than {timeout_s:g} s" if execution.interrupted else ""
         if interrupted and not self.alive:
             interrupted += f", and the kernel ended ({self._process.ending})"
@@ -171,17 +174,29 @@ class SandboxedKernel:
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
+        """Return when the kernel answers and is heard, and has answered all that it was asked.
+
+        In ipykernel 7.0 to 7.3 a request that comes while the answer to another is being sent may
+        lie unread for ever (ipython/ipykernel#1554), so this never asks twice at a time.
+        """
         deadline = time.monotonic() + _START_SECONDS
-        heard: set[str] = set()
-        # The answer by shell says that it listens; anything by iopub, that it is heard there too.
-        while not heard >= {"shell", "iopub"}:
-            if not self._process.alive or time.monotonic() > deadline:
+        is_heard = False
+        while not is_heard:
+            self._wire.send("shell", "kernel_info_request", {})
+            is_answered = False
+            turn = deadline
+            while time.monotonic() < turn and not (is_answered and is_heard):
+                if not self._process.alive:
+                    break
+                for channel, _ in self._wire.receive(_POLL_SECONDS):
+                    is_heard |= channel == "iopub"
+                    if channel == "shell" and not is_answered:
+                        is_answered = True
+                        # What it published before it knew of our subscription is lost.
+                        turn = min(deadline, time.monotonic() + _HEARD_SECONDS)
+            if not is_answered or time.monotonic() >= deadline:
                 ending = "it does not answer" if self._process.alive else self._process.ending
                 raise KernelError(f"The kernel did not start ({ending}). {self._process.log}")
-            self._wire.send("shell", "kernel_info_request", {})
-            turn = time.monotonic() + 1.0
-            while time.monotonic() < turn and not heard >= {"shell", "iopub"}:
-                heard |= {channel for channel, _ in self._wire.receive(_POLL_SECONDS)}
 
     def _follow(self, execution: "_Execution", deadline: float) -> None:
         """Take in messages until the cell is done, or the kernel dead; keep the time."""

@@ -106,7 +106,7 @@ class Bubblewrap:
         spawn = Spawn(
             command=command,
             # bwrap's own environment can be read in the sandbox, at /proc/1, so it gets this too.
-            environment=view.environment(_HOME, job.gpu) | dict(job.environment),
+            environment=view.environment(_HOME) | dict(job.environment),
             descriptors=[*inherited.values(), *made.values()],
             find_root=lambda _: _read_root(info),
             clean_up=clean_up,

@@ -31,7 +31,8 @@ class Limits:
         file_bytes: size of any one file.
         disk_bytes: size of the writable folders together; a small file counts as one block.
         scratch_bytes: size of the private /tmp, which holds the home, and of /dev/shm, each.
-        wall_s: seconds from the start to the end, whatever happens.
+        wall_s: seconds from the start to the end, or those in which it was asked for something; see
+            SandboxedProcess.at_work.
         output_bytes: bytes that the process may send to the grader in all.
         open_files: file descriptors of one process.
     """

@@ -8,14 +8,15 @@ kernel takes the parent to be the thread that started it.
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from trtlab_grader.sandbox.errors import SandboxError
 from trtlab_grader.sandbox.limits import Limits, Stop
-from trtlab_grader.sandbox.watchdog import POLL_SECONDS, Watchdog
+from trtlab_grader.sandbox.watchdog import POLL_SECONDS, WallClock, Watchdog
 
 _LOG_BYTES = 64 << 10
 
@@ -102,6 +103,7 @@ class SandboxedProcess:
         self._ended = threading.Event()
         self._asked = threading.Event()
         self._lock = threading.Lock()
+        self._clock = WallClock()
         self._failure: Exception | None = None
         threading.Thread(target=self._run, name="sandbox", daemon=True).start()
         self._started.wait()
@@ -135,6 +137,18 @@ class SandboxedProcess:
         if self.stopped is not None:
             return str(self.stopped)
         return f"exit status {self.returncode}"
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count what is done inside towards `Limits.wall_s`; after the first time, nothing else.
+
+        The grader has other things to do meanwhile, and to wait for: that is not the job's time.
+        """
+        self._clock.start()
+        try:
+            yield
+        finally:
+            self._clock.stop()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until nothing of it is left; return False if that takes longer."""
@@ -191,7 +205,10 @@ class SandboxedProcess:
         logger.start()
         try:
             watchdog = Watchdog(
-                self._spawn.find_root(process.pid), self.job.limits, self.job.writable_folders
+                self._spawn.find_root(process.pid),
+                self.job.limits,
+                self.job.writable_folders,
+                self._clock,
             )
             self._started.set()
             self._watch(process, watchdog)

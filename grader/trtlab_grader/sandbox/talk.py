@@ -31,13 +31,14 @@ class Conversation:
         deadline = time.monotonic() + timeout_s
         line = memoryview(json.dumps(request).encode() + b"\n")
         pipe = _descriptor(self._process.stdin)
-        while line:
-            self._wait_for(pipe, select.POLLOUT, deadline)
-            try:
-                line = line[os.write(pipe, line) :]
-            except BrokenPipeError:
-                raise self._ended() from None
-        return self.listen(deadline - time.monotonic())
+        with self._process.at_work():
+            while line:
+                self._wait_for(pipe, select.POLLOUT, deadline)
+                try:
+                    line = line[os.write(pipe, line) :]
+                except BrokenPipeError:
+                    raise self._ended() from None
+            return self.listen(deadline - time.monotonic())
 
     def listen(self, timeout_s: float) -> dict[str, Any]:
         """Return the next line that the job sends.

@@ -62,7 +62,7 @@ class Unconfined:
                 *[sys.executable, "-I", "-c", _LIMITER, str(os.getpid()), json.dumps(limits)],
                 *job.command,
             ],
-            environment=view.environment(os.fspath(home), job.gpu) | dict(job.environment),
+            environment=view.environment(os.fspath(home)) | dict(job.environment),
             descriptors=[],
             find_root=lambda pid: pid,
             clean_up=lambda: shutil.rmtree(scratch, ignore_errors=True),

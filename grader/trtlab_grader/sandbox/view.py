@@ -44,6 +44,7 @@ def python_folders() -> list[str]:
         os.fspath(interpreter),
         os.path.dirname(os.path.abspath(sys.executable)),
         *_search_path("PYTHONPATH"),
+        *_search_path("LD_LIBRARY_PATH"),
         *_pytorch_folder(),
         os.fspath(library),
         *([os.fspath(datasets)] if datasets.is_dir() else []),
@@ -68,16 +69,10 @@ def gpu_devices() -> list[str]:
 
 def gpu_files() -> list[str]:
     """Return files and folders that CUDA and TensorRT load from, beyond the system's."""
-    candidates = (*_GPU_FILES, *library_path())
-    return [path for path in candidates if os.path.exists(path)]
+    return [path for path in _GPU_FILES if os.path.exists(path)]
 
 
-def library_path() -> list[str]:
-    """Return the folders of LD_LIBRARY_PATH that exist."""
-    return _search_path("LD_LIBRARY_PATH")
-
-
-def environment(home: str, gpu: bool) -> dict[str, str]:
+def environment(home: str) -> dict[str, str]:
     """Return the variables that every job gets; none of the grader's own is inherited."""
     variables = {
         "PATH": os.pathsep.join([f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"]),
@@ -91,7 +86,7 @@ def environment(home: str, gpu: bool) -> dict[str, str]:
     # Where this Python itself, or what it imports, is found by these.
     if os.environ.get("PYTHONHOME"):
         variables["PYTHONHOME"] = os.environ["PYTHONHOME"]
-    for name in ("PYTHONPATH", *(("LD_LIBRARY_PATH",) if gpu else ())):
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
         if _search_path(name):
             variables[name] = os.pathsep.join(_search_path(name))
     return variables

@@ -22,6 +22,29 @@ _DISK_SECONDS = 0.5
 _KILL_SECONDS = 10.0
 
 
+class WallClock:
+    """A stopwatch that runs from the start."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._since: float | None = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        since = self._since  # another thread may stop it meanwhile
+        return self._before + (0.0 if since is None else time.monotonic() - since)
+
+    def start(self) -> None:
+        """Go on, if it was stopped."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def stop(self) -> None:
+        """Stop until it is started again."""
+        self._before, self._since = self.seconds, None
+
+
 class Watchdog:
     """Looks after one process and its descendants.
 
@@ -31,12 +54,15 @@ class Watchdog:
     Args:
         root: pid of the process. If it is the first of a pid namespace, killing it kills them all.
         folders: what `Limits.disk_bytes` is about.
+        clock: what `Limits.wall_s` is about.
     """
 
-    def __init__(self, root: int, limits: Limits, folders: Sequence[Path]) -> None:
+    def __init__(
+        self, root: int, limits: Limits, folders: Sequence[Path], clock: WallClock
+    ) -> None:
         self._limits = limits
         self._folders = folders
-        self._deadline = time.monotonic() + limits.wall_s
+        self._clock = clock
         self._next_disk_check = 0.0
         # Processes, not pids: psutil kills none that has the pid of one that ended before.
         self._members: set[psutil.Process] = set()
@@ -47,7 +73,7 @@ class Watchdog:
     def check(self) -> Stop | None:
         """Return the first limit that is broken."""
         limits = self._limits
-        if time.monotonic() > self._deadline:
+        if self._clock.seconds > limits.wall_s:
             return Stop("wall time", f"ran longer than {limits.wall_s:g} s in all")
         processes = self._processes()
         tasks = task_count(processes)
