@@ -5,7 +5,8 @@
     python docs/measurements/measure_grader.py repeat OUT --labs all      # the reference, 5 times
     python docs/measurements/measure_grader.py complete OUT --labs 02-build   # CPU, then the GPU
 
-Each writes OUT/grader-{what}.json: machine, versions, commit, seconds, and every grade.
+Each writes OUT/grader-{what}.json: machine, versions, commit, seconds, and every grade. Until then
+what is graded is in OUT/grades.jsonl, a line for each notebook, in case that the run is cut short.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from trtlab.files import write_text
 from trtlab_grader.course import LABS, Course, Settings, open_course
 from trtlab_grader.nbgrader_glue.setup import init_course
 from trtlab_grader.provisions import provide
-from trtlab_grader.runs import autograde
+from trtlab_grader.records import LabRecord
+from trtlab_grader.runs import Event, autograde
 from trtlab_grader.samples import CLASS, DEMO_LABS, Sample, hand_in_class
 from trtlab_grader.sandbox import Bubblewrap, SandboxMissing
 from trtlab_grader.stage import exclusive
@@ -51,11 +53,16 @@ def main() -> None:
     parser.add_argument("--labs", default=",".join(DEMO_LABS), help="names, or all")
     parser.add_argument("--students", default="", help="only these made-up students, by name")
     parser.add_argument("--runs", type=int, default=5, help="of repeat")
+    parser.add_argument("--stock-seconds", type=float, help="stop stock nbgrader after so long")
     parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
     arguments = parser.parse_args()
     if arguments.what == "without-gpu":  # complete's first half: OUT is its course
-        print(json.dumps(graded(open_course(arguments.out), None)))
+        log = arguments.out / "grades.jsonl"
+        print(json.dumps(graded(open_course(arguments.out), None, log)))
         return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    log = arguments.out / "grades.jsonl"
+    log.unlink(missing_ok=True)
     labs = LABS if arguments.labs == "all" else tuple(arguments.labs.split(","))
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
@@ -64,16 +71,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
         root = Path(folder)
         if arguments.what == "class":
-            found = measure_class(root, copies(samples, arguments.copies), labs, arguments.jobs)
+            several = copies(samples, arguments.copies)
+            found = measure_class(root, several, labs, arguments.jobs, log)
         elif arguments.what == "compare":
-            found = compare(root, samples, labs, arguments.jobs)
+            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_seconds)
         elif arguments.what == "complete":
-            found = complete(root, labs, arguments.jobs)
+            found = complete(root, labs, arguments.jobs, log)
         else:
-            found = repeat(root, labs, arguments.runs, arguments.jobs)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+            found = repeat(root, labs, arguments.runs, arguments.jobs, log)
     target = arguments.out / f"grader-{arguments.what}.json"
     write_text(target, json.dumps({**provenance(), "labs": labs, **found}, indent=1) + "\n")
+    log.unlink(missing_ok=True)
     print(target)
 
 
@@ -103,52 +111,73 @@ def has_sandbox() -> bool:
     return True
 
 
-def graded(course: Course, jobs: int | None, regrade: bool = False) -> dict[str, Any]:
+def graded(course: Course, jobs: int | None, log: Path, regrade: bool = False) -> dict[str, Any]:
     """Grade with trtlab-grade; return seconds and what everybody got."""
     sandbox = has_sandbox()
+
+    def note(event: Event) -> None:
+        if event.record is not None:
+            with log.open("a") as lines:
+                print(json.dumps(notebook(event.record)), file=lines)
+
     start = time.perf_counter()
-    outcome = autograde(course, sandbox=sandbox, jobs=jobs, regrade=regrade)
+    outcome = autograde(course, sandbox=sandbox, jobs=jobs, regrade=regrade, on_event=note)
     seconds = time.perf_counter() - start
     return {
         "seconds": round(seconds, 2),
         "sandbox": sandbox,
         "failed": {f"{s.student} {s.assignment}": why for s, why in outcome.failed.items()},
-        "notebooks": [
-            {
-                "student": record.student,
-                "assignment": record.assignment,
-                "seconds": record.seconds,
-                "points": record.points,
-                "tasks": {
-                    task: {
-                        "points": found.verdict.points if found.verdict else None,
-                        "status": found.status,
-                        "seconds": found.seconds,
-                    }
-                    for task, found in record.tasks.items()
-                },
-                "flags": [flag.code for flag in record.flags if flag.kind != "note"],
-            }
-            for record in outcome.records.values()
-        ],
+        "notebooks": [notebook(record) for record in outcome.records.values()],
     }
 
 
-def stock(course: Course) -> dict[str, Any]:
-    """Grade with nbgrader as it comes; return seconds and what everybody got."""
+def notebook(record: LabRecord) -> dict[str, Any]:
+    """Return what is kept of a record: who got what, for how long it took, and why."""
+    return {
+        "student": record.student,
+        "assignment": record.assignment,
+        "seconds": record.seconds,
+        "points": record.points,
+        "tasks": {
+            task: {
+                "points": found.verdict.points if found.verdict else None,
+                "status": found.status,
+                "seconds": found.seconds,
+            }
+            for task, found in record.tasks.items()
+        },
+        "flags": [flag.code for flag in record.flags if flag.kind != "note"],
+    }
+
+
+def stock(course: Course, limit_s: float | None) -> dict[str, Any]:
+    """Grade with nbgrader as it comes; return seconds and what everybody got.
+
+    After `limit_s` it is stopped, and `stopped` says so: it would have taken longer.
+    """
     write_text(course.root / "nbgrader_config.py", STOCK_CONFIG)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assignments = sorted({path.name for path in course.submitted.glob("*/*")})
     start = time.perf_counter()
     status = {}
+    stopped = False
     for assignment in assignments:
         command = [sys.executable, "-m", "nbgrader", "autograde", assignment]
-        run = subprocess.run(
-            command, cwd=course.root, env=environment, capture_output=True, text=True
-        )
-        status[assignment] = run.returncode
-        if run.returncode:
-            print(run.stderr[-2000:], file=sys.stderr)
+        left = None if limit_s is None else max(0.0, start + limit_s - time.perf_counter())
+        with (course.root / "stock.log").open("w+") as said:
+            process = subprocess.Popen(
+                command, cwd=course.root, env=environment, stdout=said, stderr=said
+            )
+            try:
+                status[assignment] = process.wait(left)
+            except subprocess.TimeoutExpired:
+                stopped = True
+                process.terminate()
+                process.wait()
+                break
+            if status[assignment]:
+                said.seek(0)
+                print(said.read()[-2000:], file=sys.stderr)
     seconds = time.perf_counter() - start
     with Gradebook(course.gradebook_url) as gradebook:
         points = [
@@ -156,31 +185,42 @@ def stock(course: Course) -> dict[str, Any]:
             for assignment in assignments
             for s in gradebook.assignment_submissions(assignment)
         ]
-    return {"seconds": round(seconds, 2), "exit_status": status, "notebooks": points}
+    facts = {"seconds": round(seconds, 2), "stopped": stopped, "exit_status": status}
+    return {**facts, "notebooks": points}
 
 
 def measure_class(
-    root: Path, samples: list[Sample], labs: tuple[str, ...], jobs: int | None
+    root: Path, samples: list[Sample], labs: tuple[str, ...], jobs: int | None, log: Path
 ) -> dict[str, Any]:
     """Grade a class once."""
-    found = graded(new_course(root, "ours", samples, labs), jobs)
+    found = graded(new_course(root, "ours", samples, labs), jobs, log)
     return {"students": len(samples), "submissions": len(found["notebooks"]), "ours": found}
 
 
 def compare(
-    root: Path, samples: list[Sample], labs: tuple[str, ...], jobs: int | None
+    root: Path,
+    samples: list[Sample],
+    labs: tuple[str, ...],
+    jobs: int | None,
+    log: Path,
+    stock_seconds: float | None,
 ) -> dict[str, Any]:
-    """Grade the same submissions with stock nbgrader and with trtlab-grade, in this order."""
-    theirs = stock(new_course(root, "stock", samples, labs))
-    ours = graded(new_course(root, "ours", samples, labs), jobs)
+    """Grade the same submissions with trtlab-grade and with stock nbgrader, in this order.
+
+    If stock nbgrader is stopped, `times_faster` is the least that it can be.
+    """
+    ours = graded(new_course(root, "ours", samples, labs), jobs, log)
+    theirs = stock(new_course(root, "stock", samples, labs), stock_seconds)
     ratio = theirs["seconds"] / ours["seconds"]
     return {"times_faster": round(ratio, 2), "stock": theirs, "ours": ours}
 
 
-def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> dict[str, Any]:
+def repeat(
+    root: Path, labs: tuple[str, ...], runs: int, jobs: int | None, log: Path
+) -> dict[str, Any]:
     """Grade the reference solution several times from nothing."""
     course = new_course(root, "ours", reference(), labs)
-    results = [graded(course, jobs, regrade=True) for _ in range(runs)]
+    results = [graded(course, jobs, log, regrade=True) for _ in range(runs)]
     totals = [sum(notebook["points"] for notebook in run["notebooks"]) for run in results]
     return {
         "emulated": IS_EMULATED,
@@ -190,14 +230,14 @@ def repeat(root: Path, labs: tuple[str, ...], runs: int, jobs: int | None) -> di
     }
 
 
-def complete(root: Path, labs: tuple[str, ...], jobs: int | None) -> dict[str, Any]:
+def complete(root: Path, labs: tuple[str, ...], jobs: int | None, log: Path) -> dict[str, Any]:
     """Grade the reference without a GPU, then with one; return both, and what was done again."""
     course = new_course(root, "ours", reference(), labs)
     hidden = {**os.environ, "TRTLAB_BACKEND": "emulated", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, __file__, "without-gpu", str(course.root)]
     answer = subprocess.run(command, env=hidden, stdout=subprocess.PIPE, text=True, check=True)
     without = json.loads(answer.stdout.splitlines()[-1])
-    return {"without_gpu": without, "with_gpu": graded(course, jobs)}
+    return {"without_gpu": without, "with_gpu": graded(course, jobs, log)}
 
 
 def reference() -> list[Sample]:

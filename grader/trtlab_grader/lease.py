@@ -108,8 +108,8 @@ def _enter_exclusive(gate: int, held: int, is_impatient: bool) -> bool:
     is_shut = is_impatient and _try(gate, fcntl.LOCK_SH)
     if not _try(held, fcntl.LOCK_EX):
         return False
-    while not is_shut:  # who stands in the gate finds the GPU taken, and goes
-        is_shut = _try(gate, fcntl.LOCK_SH)
+    if not is_shut:
+        fcntl.flock(gate, fcntl.LOCK_SH)  # who stands in the gate finds the GPU taken, and goes
     return True
 
 
