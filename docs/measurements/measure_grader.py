@@ -32,7 +32,7 @@ from trtlab_grader.records import LabRecord
 from trtlab_grader.runs import Event, autograde
 from trtlab_grader.samples import CLASS, DEMO_LABS, Sample, hand_in_class
 from trtlab_grader.sandbox import Bubblewrap, SandboxMissing
-from trtlab_grader.stage import exclusive
+from trtlab_grader.stage import gpu_lease
 
 STOCK_CONFIG = """\
 # nbgrader's own autograder: nothing of trtlab's but how long a cell may take.
@@ -67,7 +67,9 @@ def main() -> None:
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
     for lab in labs if arguments.what != "complete" else ():  # that has no time to measure
-        provide(LABS.index(lab) + 1, exclusive())  # made once for whoever grades; in nobody's time
+        provide(
+            LABS.index(lab) + 1, gpu_lease("exclusive")
+        )  # made once for whoever grades; in nobody's time
     with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
         root = Path(folder)
         if arguments.what == "class":

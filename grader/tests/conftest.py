@@ -13,7 +13,7 @@ from trtlab_grader.course import Course, Settings, open_course
 from trtlab_grader.nbgrader_glue.setup import init_course
 from trtlab_grader.provisions import provide
 from trtlab_grader.sandbox import Bubblewrap, SandboxMissing
-from trtlab_grader.stage import exclusive
+from trtlab_grader.stage import gpu_lease
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def provisions(test_run_folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRTLAB_CACHE", str(test_run_folder / "cache"))
         for lab in range(1, 7):
-            provide(lab, exclusive())
+            provide(lab, gpu_lease("exclusive"))
         yield
 
 

@@ -186,16 +186,24 @@ def test_nobody_waits_for_ever(tmp_path: Path) -> None:
 
 
 def test_whoever_waits_is_told_once(tmp_path: Path) -> None:
-    told = []
+    told: list[bool] = []
     with (
         lease("GPU-1", "exclusive", folder=tmp_path),
         pytest.raises(LeaseError),
-        lease(
-            "GPU-1", "shared", timeout_s=0.3, folder=tmp_path, on_wait=lambda: told.append("wait")
-        ),
+        lease("GPU-1", "shared", timeout_s=0.3, folder=tmp_path, on_wait=told.append),
     ):
         pass
-    assert told == ["wait"]
+    assert told == [True]
+    with lease("GPU-1", "shared", folder=tmp_path, on_wait=told.append):
+        assert told == [True]
+
+
+def test_and_told_when_the_gpu_is_free(tmp_path: Path) -> None:
+    told: list[bool] = []
+    process = holder("exclusive", tmp_path)
+    threading.Timer(0.3, stop, [process]).start()
+    with lease("GPU-1", "shared", timeout_s=30, folder=tmp_path, on_wait=told.append):
+        assert told == [True, False]
 
 
 def test_a_gpu_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from trtlab_grader.records import Flag, LabRecord, TaskRecord
 from trtlab_grader.running import StudentKernel
 from trtlab_grader.sandbox import Bubblewrap, Unconfined
 from trtlab_grader.scan import scan
-from trtlab_grader.stage import Stage, exclusive, shared
+from trtlab_grader.stage import Stage, gpu_lease
 from trtlab_grader.store import CHARTS, DELIVERABLES, NOTEBOOK, Store
 from trtlab_grader.submissions import Submission, find_submissions, keys_of, released_notebook
 from trtlab_grader.workspace import Workspace, workspace
@@ -76,8 +76,9 @@ def grade_job(job: Job) -> LabRecord:
     with owned_folder(Path(tempfile.gettempdir())) as scratch:
         graded = _Lab(course, submission, repaired, released, scratch / "record")
         if repaired.problem is None:
-            provided = provide(submission.lab, exclusive())
-            stage = Stage(sandbox, course.settings, provided, visible(submission.lab))
+            provided = provide(submission.lab, gpu_lease("exclusive", graded.tell_waiting))
+            seen = visible(submission.lab)
+            stage = Stage(sandbox, course.settings, provided, seen, graded.tell_waiting)
             graded.run(stage, tasks, _earlier(course, store, submission))
         else:
             graded.leave(tasks, repaired.problem)
@@ -148,6 +149,7 @@ class _Lab:
         self.tasks: dict[str, TaskRecord] = {}
         self.flags = [*repaired.flags, *scan(repaired.notebook, released)]
         self.cell_errors: dict[str, str] = {}
+        self._told = ("starting", 0.0)
         for folder in (files, files / DELIVERABLES, files / CHARTS):
             folder.mkdir()
 
@@ -170,7 +172,7 @@ class _Lab:
                 if untouched := unwritten(task, self._notebook, self._released):
                     verdict = judge(task, Evidence(attempt=untouched))
                 elif _is_judged(task):
-                    problem = self._probe(task, kernel, space)
+                    problem = self._probe(task, stage, kernel, space)
                     seed = self._course.seed(self._submission.student, task)
                     images = self._course.settings.accuracy_images
                     verdict, flags = judge_probe(task, problem, space, seed, bench, images)
@@ -180,6 +182,11 @@ class _Lab:
                 self.tasks[task] = task_record(task, verdict, time.monotonic() - start)
             self.flags += _of_memory(self._notebook, self.tasks)
             self._keep(space)
+
+    def tell_waiting(self, waits: bool) -> None:
+        """Report that the GPU is waited for, or again what is done once it is had."""
+        text, share = self._told
+        self._report("waits for the GPU" if waits else text, share)
 
     def leave(self, tasks: Collection[str], problem: str) -> None:
         """Judge tasks of a notebook that could not be read."""
@@ -196,12 +203,12 @@ class _Lab:
         """Return the name and the hash of each file that is kept."""
         return {path.name: sha256(path) for path in sorted((self.files / DELIVERABLES).iterdir())}
 
-    def _probe(self, task: str, kernel: StudentKernel, space: Workspace) -> str:
+    def _probe(self, task: str, stage: Stage, kernel: StudentKernel, space: Workspace) -> str:
         """Run a probe in the kernel; return why it did not come to its end, or "" if it did."""
         probe, seed = probe_of(task), self._course.seed(self._submission.student, task)
         given = space.give(task)
         prepared(probe.give, given, seed)
-        hold = exclusive if task in _UNDISTURBED else shared
+        hold = stage.exclusive if task in _UNDISTURBED else stage.shared
         with probe.attend(given, seed):
             return kernel.probe(task, given, space.made, hold)
 
@@ -218,6 +225,10 @@ class _Lab:
         self._tell(f"cell {done} of {total}", _RUN_SHARE * done / max(total, 1))
 
     def _tell(self, text: str, share: float) -> None:
+        self._told = text, share
+        self._report(text, share)
+
+    def _report(self, text: str, share: float) -> None:
         report_progress(
             Progress(self._submission.student, self._submission.assignment, text, share)
         )

@@ -28,6 +28,9 @@ _POLL_SECONDS = 0.05
 _HANDOVER_SECONDS = 2 * _POLL_SECONDS
 Lease = Callable[[], AbstractContextManager[object]]
 """Takes a lease: what it returns is held while its block runs."""
+Kind = Literal["shared", "exclusive"]
+OnWait = Callable[[bool], object]
+"""Told True if a GPU is not free at once, and False when it is."""
 
 
 class LeaseError(TrtLabError):
@@ -48,10 +51,10 @@ def lease_folder() -> Path:
 @contextmanager
 def lease(
     gpu: str,
-    kind: Literal["shared", "exclusive"],
+    kind: Kind,
     timeout_s: float | None = None,
     folder: Path | None = None,
-    on_wait: Callable[[], object] = lambda: None,
+    on_wait: OnWait = lambda waits: None,
     patience_s: float = PATIENCE_SECONDS,
 ) -> Iterator[None]:
     """Hold a GPU while the block runs.
@@ -61,7 +64,7 @@ def lease(
         kind: any number of shared leases go together; an exclusive one goes with no other.
         timeout_s: how long to wait; None waits as long as it takes.
         folder: where the locks are; `lease_folder()` by default.
-        on_wait: called once if the GPU is not free at once.
+        on_wait: see OnWait.
         patience_s: how long an exclusive lease waits before it shuts the gate.
 
     Raises:
@@ -72,11 +75,11 @@ def lease(
     with _opened(folder / f"{name}.gate") as gate, _opened(folder / f"{name}.gpu") as held:
         begin = time.monotonic()
         enter = _enter_shared if kind == "shared" else _enter_exclusive
-        is_first = True
+        waits = False
         while not enter(gate, held, time.monotonic() - begin >= patience_s):
-            if is_first:
-                on_wait()
-                is_first = False
+            if not waits:
+                waits = True
+                on_wait(True)
             if timeout_s is not None and time.monotonic() - begin >= timeout_s:
                 raise LeaseError(
                     f"GPU {gpu} was not free in time: another process holds it. Wait for it to "
@@ -84,6 +87,8 @@ def lease(
                 )
             # It polls: a blocking flock could not be given up at a deadline from a thread.
             time.sleep(_POLL_SECONDS)
+        if waits:
+            on_wait(False)
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from trtlab_grader.bench import SandboxedBench, server_command
 from trtlab_grader.course import Settings
 from trtlab_grader.dispatch import visible_gpus
 from trtlab_grader.kernel import SandboxedKernel
-from trtlab_grader.lease import lease
+from trtlab_grader.lease import Kind, OnWait, lease
 from trtlab_grader.running import StudentKernel
 from trtlab_grader.sandbox import GIB, MIB, Job, Limits, Sandbox, SandboxedProcess
 from trtlab_grader.workspace import Workspace
@@ -32,12 +32,14 @@ class Stage:
         settings: the course's limits.
         provided: the folder of what the course provides; see provisions.py.
         visible: what a student's kernel sees of it.
+        on_wait: told of waiting for the GPU.
     """
 
     sandbox: Sandbox
     settings: Settings
     provided: Path
     visible: Sequence[Path]
+    on_wait: OnWait = lambda waits: None
 
     def kernel(
         self, space: Workspace, notebook: NotebookNode, timing_cache: Path | None
@@ -62,7 +64,7 @@ class Stage:
             self.settings.cell_seconds,
             self.settings.notebook_seconds,
             timing_cache,
-            shared,
+            self.shared,
         )
 
     def bench(self, space: Workspace) -> SandboxedBench:
@@ -79,7 +81,15 @@ class Stage:
             )
             return self.sandbox.start(job, talk=True)
 
-        return SandboxedBench(start, self.settings.cell_seconds, shared, exclusive)
+        return SandboxedBench(start, self.settings.cell_seconds, self.shared, self.exclusive)
+
+    def shared(self) -> AbstractContextManager[object]:
+        """Return a lease of this process's GPU for work that may go on beside other work."""
+        return gpu_lease("shared", self.on_wait)
+
+    def exclusive(self) -> AbstractContextManager[object]:
+        """Return a lease of this process's GPU for work that is timed."""
+        return gpu_lease("exclusive", self.on_wait)
 
     def _limits(self) -> Limits:
         settings = self.settings
@@ -96,16 +106,9 @@ class Stage:
         return {"TRTLAB_CACHE": str(self.provided), **passed_on}
 
 
-def shared() -> AbstractContextManager[object]:
-    """Return a lease of this process's GPU for work that may go on beside other work."""
-    return nullcontext() if IS_EMULATED else lease(_gpu(), "shared")
-
-
-def exclusive() -> AbstractContextManager[object]:
-    """Return a lease of this process's GPU for work that is timed."""
-    return nullcontext() if IS_EMULATED else lease(_gpu(), "exclusive")
-
-
-def _gpu() -> str:
+def gpu_lease(kind: Kind, on_wait: OnWait = lambda waits: None) -> AbstractContextManager[object]:
+    """Return a lease of this process's GPU; of nothing where TensorRT is emulated."""
+    if IS_EMULATED:
+        return nullcontext()
     gpus = visible_gpus()
-    return gpus[0].uuid if gpus else "gpu"
+    return lease(gpus[0].uuid if gpus else "gpu", kind, on_wait=on_wait)

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from classroom import codes, points, submit
+from classroom import codes, grade, points, submit
 from faults.lab_one import FULL, LAB, WRITTEN_ONLY, lab_one, limited
-from trtlab_grader import runs
+from trtlab_grader import grading, lease, runs, stage
 from trtlab_grader.course import Course, open_course
+from trtlab_grader.dispatch import Gpu, Progress
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.records import LabRecord
 
@@ -64,6 +67,31 @@ def test_three_bad_submissions_do_not_change_a_good_one(
 
     alone = by_student(runs.autograde(open_course(tmp_path / "alone"), scheduler=workers))
     assert graded(together["ada"]) == graded(alone["ada"])
+
+
+def test_a_notebook_waits_for_whoever_times_something_and_says_so(
+    room: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "IS_EMULATED", False)  # as on a GPU, of which there is a made-up one
+    monkeypatch.setattr(stage, "visible_gpus", lambda: [Gpu("GPU-1", 80.0)])
+    monkeypatch.setattr(lease, "lease_folder", lambda: tmp_path)
+    told: list[str] = []
+    is_told = threading.Event()
+
+    def listen(progress: Progress) -> None:
+        told.append(progress.text)
+        if progress.text == "waits for the GPU":
+            is_told.set()
+
+    monkeypatch.setattr(grading, "report_progress", listen)
+    submit(room, "ada", LAB, lab_one(room))
+    with ThreadPoolExecutor() as pool:
+        with lease.lease("GPU-1", "exclusive", folder=tmp_path):
+            record = pool.submit(grade, room, "ada", LAB)
+            assert is_told.wait(60)
+            assert not record.done()
+        assert points(record.result(60)) == FULL
+    assert told[:3] == ["cell 0 of 5", "waits for the GPU", "cell 0 of 5"]
 
 
 def _hold(course: Course, pipe: Connection) -> None:
