@@ -122,12 +122,23 @@ class FastInference:
             InputError, InferenceError: as `infer` does.
         """
         pending: deque[tuple[Slot, bool]] = deque()
+        pulled: list[Any] = []  # a batch that waits for a slot, or nothing
         source, end = iter(batches), None
         try:
             while True:
-                while end is None and (slot := self._take(wait=not pending)):
+                while end is None and len(pending) < self.slots:
+                    # Before a slot is taken: the source may take its time, or run the engine.
+                    if not pulled:
+                        try:
+                            pulled.append(next(source))
+                        except Exception as error:
+                            end = error
+                            break
+                    slot = self._take(wait=not pending)
+                    if slot is None:  # others have them: first the result that is due
+                        break
+                    x = pulled.pop()
                     try:
-                        x = next(source)
                         with device_context():
                             slot.begin(*self._feeds(x))
                     except BaseException as error:

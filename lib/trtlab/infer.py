@@ -62,6 +62,8 @@ class TensorRTInference:
             refuses.
     """
 
+    _STREAM_FLAGS = 0  # CU_STREAM_DEFAULT: work on the default stream waits for it, and it for that
+
     def __init__(self, engine: "str | Path | trt.ICudaEngine", *, profile: int = 0) -> None:
         # What close() needs comes first: it also cleans up after a failure further down.
         self._lock = Lock()
@@ -97,8 +99,8 @@ class TensorRTInference:
             f"create an execution context, which needs {need:.0f} MiB of GPU memory",
             self._engine.create_execution_context,
         )
-        # Not the default stream: that one waits for every other stream, and they wait for it.
-        self._stream = cuda.Stream()
+        # Not the default stream: engines that share it wait for each other.
+        self._stream = cuda.Stream(self._STREAM_FLAGS)
         self._select_profile()
 
     def _select_profile(self) -> None:

@@ -88,6 +88,10 @@ class Slot(TensorRTInference):
         graphs: how many graphs to keep; beyond, the least recently used one goes.
     """
 
+    # CU_STREAM_NON_BLOCKING. PyTorch works on the default stream: with that one, other slots would
+    # wait for each other, and nobody might use it while a graph is recorded.
+    _STREAM_FLAGS = 1
+
     def __init__(self, engine: "trt.ICudaEngine", *, profile: int, graphs: int) -> None:
         super().__init__(engine, profile=profile)
         self._most_graphs = graphs
@@ -180,8 +184,9 @@ class Slot(TensorRTInference):
                 np.copyto(results[name], view)
             return results
         views = self._wait()
-        if out.keys() != views.keys():
-            raise InputError(f"The outputs are {', '.join(views)}; out has {', '.join(out)}.")
+        if not isinstance(out, Mapping) or out.keys() != views.keys():
+            given = ", ".join(out) if isinstance(out, Mapping) else "one array"
+            raise InputError(f"The outputs are {', '.join(views)}; out has {given}.")
         for name, target in out.items():
             self._write(name, views[name], target)
         return dict(out)
@@ -225,10 +230,14 @@ class Slot(TensorRTInference):
             )
         whole = tensor.contiguous()
         self._read.append(whole)
-        torch.cuda.ExternalStream(self._stream.handle).wait_stream(torch.cuda.current_stream())
+        self._wait_for_pytorch()
         cuda.memcpy_dtod_async(
             int(self._buffers[name].device), whole.data_ptr(), whole.nbytes, self._stream
         )
+
+    def _wait_for_pytorch(self) -> None:
+        """Let what is queued from now on wait for what PyTorch's current stream has to do."""
+        torch.cuda.ExternalStream(self._stream.handle).wait_stream(torch.cuda.current_stream())
 
     def _known(self, plan: Plan) -> _Call:
         """Return the call of a plan. A new one runs once, on zeros."""
@@ -272,10 +281,15 @@ class Slot(TensorRTInference):
                 f"out is {dtype_of(target)} {tuple(target.shape)}, and output {name!r} is "
                 f"{view.dtype} {view.shape}."
             )
+        if isinstance(target, np.ndarray) and not target.flags.writeable:
+            raise InputError("out is read-only: pass an array that may be written to.")
         if isinstance(target, np.ndarray):
             np.copyto(target, view)
         elif target.is_cuda and target.is_contiguous():
-            cuda.memcpy_dtod(target.data_ptr(), int(self._buffers[name].device), view.nbytes)
+            self._wait_for_pytorch()  # which may still read what is there
+            device = int(self._buffers[name].device)
+            cuda.memcpy_dtod_async(target.data_ptr(), device, view.nbytes, self._stream)
+            self._stream.synchronize()  # what PyTorch does next finds it there
         else:
             target.copy_(torch.from_numpy(view))
 

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from trtlab.build import build_engine
 from trtlab.export import export_onnx
+from trtlab.fast_infer import FastInference
 from trtlab.spec import BuildSpec, Precision, ShapeProfile
 
 TWO_PROFILES = BuildSpec(
@@ -18,6 +19,10 @@ TWO_PROFILES = BuildSpec(
 
 def images(batch, seed=0):
     return np.random.default_rng(seed).standard_normal((batch, 3, 8, 8)).astype(np.float32)
+
+
+def agree(found, wanted):
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,12 @@ def engine_path(network, tmp_path_factory):
     onnx_path = export_onnx(network, folder / "tiny.onnx", input_shape=(3, 8, 8))
     build_engine(onnx_path, folder / "tiny.engine", TWO_PROFILES)
     return folder / "tiny.engine"
+
+
+@pytest.fixture
+def fast(engine_path):
+    with FastInference(engine_path) as fast:
+        yield fast
 
 
 @pytest.fixture(scope="module")

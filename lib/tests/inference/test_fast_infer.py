@@ -1,7 +1,6 @@
 """FastInference: TensorRTInference's answers, several calls at a time, and nothing left over."""
 
 import gc
-import itertools
 import threading
 import time
 
@@ -9,22 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from inference.conftest import images
-from trtlab.backend import IS_EMULATED, cuda
+from inference.conftest import agree, images
+from trtlab.backend import IS_EMULATED, cuda, device_context
+from trtlab.backend.graphs import Graph
 from trtlab.engines import load_engine
 from trtlab.errors import EngineError, InferenceError, InputError
 from trtlab.fast_infer import FastInference
-from trtlab.slot import Slot
-
-
-@pytest.fixture
-def fast(engine_path):
-    with FastInference(engine_path) as fast:
-        yield fast
-
-
-def agree(found, wanted):
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 class TestOneCall:
@@ -53,6 +42,40 @@ class TestOneCall:
             agree(fast.infer(images(16)), expected(images(16)))
             with pytest.raises(InputError, match="Profile 0 takes it"):
                 fast.infer(images(2))
+
+    @pytest.mark.skipif(not IS_EMULATED, reason="a GPU would be done too soon")
+    def test_the_default_stream_and_a_slot_do_not_wait_for_each_other(self, fast):
+        with fast.slot(2) as slot, device_context():
+            slot.input[...] = images(2)
+            slot._call.queue()
+            cuda.memcpy_htod(cuda.mem_alloc(4), np.zeros(1, np.float32))  # on the default stream
+            assert not slot._stream.is_done()
+
+    @pytest.mark.skipif(IS_EMULATED, reason="the emulation has no graphs")
+    def test_pytorch_may_work_while_a_shape_is_recorded(self, engine_path, expected):
+        is_over, failed = threading.Event(), []
+
+        def work():
+            x = torch.ones(1000, device="cuda")
+            try:
+                while not is_over.is_set():
+                    x.mul_(1.0).sum().item()
+            except RuntimeError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for _ in range(20):
+                with FastInference(engine_path, slots=1) as fast:
+                    for batch in range(1, 9):
+                        agree(fast.infer(images(batch)), expected(images(batch)))
+                        with fast.slot(batch) as slot:
+                            assert isinstance(slot._call.queue, Graph)
+        finally:
+            is_over.set()
+            thread.join()
+        assert not failed
 
     def test_a_large_batch_is_sent_in_pieces(self, fast, expected, monkeypatch):
         monkeypatch.setattr("trtlab.slot.PIECE_BYTES", 3 * images(1).nbytes)
@@ -105,6 +128,7 @@ class TestOut:
             (np.empty((3, 5), np.float64), r"out is float64 \(3, 5\)"),
             (torch.empty((3, 5), dtype=torch.bfloat16), r"out is object \(3, 5\)"),
             ([0.0] * 15, "out is a list"),
+            (np.broadcast_to(np.float32(0), (3, 5)), "out is read-only"),
         ],
     )
     def test_what_does_not_fit_is_refused_and_left_alone(self, fast, expected, out, reason):
@@ -115,6 +139,10 @@ class TestOut:
     def test_wrong_names_are_refused(self, fast):
         with pytest.raises(InputError, match="outputs are output; out has logits"):
             fast.infer({"input": images(1)}, out={"logits": np.empty((1, 5), np.float32)})
+
+    def test_names_in_and_no_names_out_are_refused(self, fast):
+        with pytest.raises(InputError, match="outputs are output; out has one array"):
+            fast.infer({"input": images(1)}, out=np.empty((1, 5), np.float32))
 
 
 class TestRefusals:
@@ -206,111 +234,6 @@ class TestSlots:
                 assert other.is_alive()
             other.join(30)
             agree(found[0], expected(images(2)))
-
-
-class TestStream:
-    def test_results_come_in_order_and_are_the_callers_own(self, fast, expected):
-        batches = [images(1 + seed % 8, seed=seed) for seed in range(40)]
-        results = list(fast.stream(batches))
-        for found, batch in zip(results, batches, strict=True):
-            agree(found, expected(batch))
-
-    def test_an_array_may_be_used_again_at_once(self, fast, expected):
-        x = np.empty((4, 3, 8, 8), np.float32)
-
-        def refilled():
-            for seed in range(10):
-                x[...] = images(4, seed=seed)
-                yield x
-
-        for seed, found in enumerate(fast.stream(refilled())):
-            agree(found, expected(images(4, seed=seed)))
-
-    def test_names_in_give_names_out(self, fast, expected):
-        (found,) = fast.stream([{"input": images(2)}])
-        agree(found["output"], expected(images(2)))
-
-    def test_nothing_in_gives_nothing_out(self, fast):
-        assert list(fast.stream([])) == []
-
-    def test_no_more_batches_are_drawn_than_slots_ahead(self, fast):
-        drawn = itertools.count()
-        stream = fast.stream(images(1) for _ in iter(lambda: next(drawn) < 10, False))
-        next(stream)
-        assert next(drawn) == fast.slots
-
-    def test_a_bad_batch_comes_after_the_results_before_it(self, fast, expected):
-        stream = fast.stream([images(2), images(3), images(9), images(1)])
-        agree(next(stream), expected(images(2)))
-        agree(next(stream), expected(images(3)))
-        with pytest.raises(InputError, match="takes"):
-            next(stream)
-        agree(fast.infer(images(1)), expected(images(1)))
-
-    def test_a_source_that_fails_is_told_and_leaves_all_slots(self, fast, expected):
-        def source():
-            yield images(2)
-            raise OSError("the disk is gone")
-
-        stream = fast.stream(source())
-        agree(next(stream), expected(images(2)))
-        with pytest.raises(OSError, match="the disk is gone"):
-            next(stream)
-        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
-
-    def test_an_interrupt_is_not_kept_waiting(self, fast, expected):
-        def source():
-            yield images(2)
-            raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            next(fast.stream(source()))
-        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
-
-    def test_one_that_is_given_up_leaves_all_slots(self, fast, expected):
-        stream = fast.stream(images(8) for _ in itertools.count())
-        next(stream)
-        stream.close()
-        assert len(fast._idle) == fast._made
-        agree(fast.infer(images(2)), expected(images(2)))
-
-    def test_a_failure_of_the_gpu_is_told_and_leaves_the_object_usable(
-        self, fast, expected, monkeypatch
-    ):
-        stream = fast.stream([images(2)] * 6)
-        next(stream)
-        wait = Slot._wait
-        calls = itertools.count()
-
-        def failing(slot):
-            if next(calls) == 1:
-                raise InferenceError("The GPU failed")
-            return wait(slot)
-
-        monkeypatch.setattr(Slot, "_wait", failing)
-        agree(next(stream), expected(images(2)))
-        with pytest.raises(InferenceError, match="The GPU failed"):
-            next(stream)
-        agree(list(fast.stream([images(3)] * 5))[4], expected(images(3)))
-
-    def test_an_error_of_the_driver_is_an_inference_error(self, fast, expected):
-        def queue():
-            raise cuda.LogicError("an illegal address")
-
-        with fast.slot(2) as slot:
-            slot.input[...] = images(2)
-            call, slot._call = slot._call, slot._call._replace(queue=queue)
-            with pytest.raises(InferenceError, match=r"The GPU failed.*an illegal address"):
-                slot.run()
-            slot._call = call
-            agree(slot.run(), expected(images(2)))
-
-    def test_two_streams_share_the_slots(self, engine_path, expected):
-        with FastInference(engine_path, slots=2) as fast:
-            streams = [fast.stream(images(2, seed=s) for s in range(6)) for _ in range(2)]
-            for seed, pair in enumerate(zip(*streams, strict=True)):
-                for found in pair:
-                    agree(found, expected(images(2, seed=seed)))
 
 
 class TestThreads:

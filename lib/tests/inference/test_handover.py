@@ -110,6 +110,18 @@ class TestOnTheGpu:
                 fast.infer(x, out=out)
                 np.testing.assert_allclose(out.cpu(), expected(images(4)), atol=1e-3)
 
+    def test_results_are_in_order_with_what_else_is_done_with_them(self, engine_path, expected):
+        x = torch.from_numpy(images(4)).cuda()
+        with FastInference(engine_path) as fast, torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(20):
+                out = torch.full((4, 5), -1.0, device="cuda")
+                torch.cuda._sleep(10_000_000)
+                before = out.clone()
+                fast.infer(x, out=out)
+                after = out * 2
+                assert (before == -1).all()
+                np.testing.assert_allclose(after.cpu(), 2 * expected(images(4)), atol=1e-3)
+
     def test_the_dtype_is_checked_there_as_well(self, engine_path):
         with FastInference(engine_path) as fast, pytest.raises(InputError, match="float16"):
             fast.infer(torch.zeros((2, 3, 8, 8), dtype=torch.float16, device="cuda"))
