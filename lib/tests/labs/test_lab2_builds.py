@@ -19,9 +19,11 @@ from trtlab.lab.hints import hints_for
 from trtlab.lab.onnx_facts import Runner, onnx_runner
 from trtlab.lab.pictures2 import show_build, show_layers, show_profile, show_speedups
 from trtlab.lab.pictures2_roofline import show_roofline
+from trtlab.lab.predictions import predict
 from trtlab.lab.probes.lab2_engines import engine_facts
 from trtlab.lab.recording import small_model
 from trtlab.lab.session import verdict_on
+from trtlab.results import PairedComparison
 
 LOGGER = trt.Logger(trt.Logger.INTERNAL_ERROR)
 
@@ -256,6 +258,23 @@ def test_pictures_of_speed_say_that_they_need_a_gpu(
     assert "needs a GPU" in texts(show_speedups({1: None, 8: None}))
     roofline = show_roofline(small_onnx, small_engine)
     assert "needs a GPU" in roofline.axes[0].get_title(loc="left")
+
+
+def test_the_guess_stands_beside_the_speedup_at_batch_1_and_each_batch_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    predict("FP16 speed-up", 4)
+    measured = {
+        batch: PairedComparison(speedup=ratio, low=ratio, high=ratio, pairs=5)
+        for batch, ratio in ((8, 2.8), (1, 5.6))
+    }
+    figure = show_speedups(measured)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "at batch 8",
+        "FP16 speed-up",
+    ]
+    assert texts(figure).count("4x guessed") == 1
 
 
 @pytest.mark.parametrize("task", ["2.1", "2.2", "2.3", "2.4"])

@@ -254,7 +254,10 @@ def show_profile(engine_path: str | Path) -> Figure:
 
 
 def show_speedups(speedups: Mapping[int, PairedComparison | None]) -> Figure:
-    """Draw speed-ups over PyTorch by batch beside the guess; without a GPU, the guess alone."""
+    """Draw speed-ups over PyTorch by batch, the smallest one's beside the guess.
+
+    Without a GPU, the guess alone.
+    """
     measured = {batch: result for batch, result in speedups.items() if result is not None}
     if not measured:
         guess = read_predictions().get(SPEED_GUESS)
@@ -263,9 +266,12 @@ def show_speedups(speedups: Mapping[int, PairedComparison | None]) -> Figure:
         say(figure, f"The speed-up needs a GPU to be measured; {kept}.")
         add_badge(figure)
         return figure
-    largest = max(measured)
-    values = {f"at batch {batch}": result.speedup for batch, result in measured.items()}
-    return show_predictions({**values, SPEED_GUESS: values.pop(f"at batch {largest}")})
+    guessed = min(measured)
+    values = {
+        SPEED_GUESS if batch == guessed else f"at batch {batch}": result.speedup
+        for batch, result in measured.items()
+    }
+    return show_predictions(values)
 
 
 def add_badge(figure: Figure) -> None:
