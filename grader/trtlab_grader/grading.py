@@ -6,14 +6,13 @@ Called on a Dask worker, or in the foreground by plain `nbgrader autograde`.
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from trtlab.backend import IS_EMULATED, NAME
 from trtlab.checks.evidence import Evidence
 from trtlab.checks.registry import judge
 from trtlab.checks.tasks import tasks_of
@@ -23,8 +22,9 @@ from trtlab.lab.artifacts import MADE_IN
 from trtlab.lab.probe import probe_of
 from trtlab.lab.probes.lab6 import chart_pictures
 from trtlab.machine import machine_facts
-from trtlab_grader.course import LABS, Course, open_course
+from trtlab_grader.course import Course, open_course
 from trtlab_grader.dispatch import Job, Progress, report_progress
+from trtlab_grader.earlier import left_by, still_open, to_grade_before
 from trtlab_grader.evidence import judge_probe, prepared, task_record, unfinished
 from trtlab_grader.kernel import NotebookRun
 from trtlab_grader.nbgrader_glue.lock import course_lock
@@ -54,12 +54,14 @@ def grade_job(job: Job) -> LabRecord:
     """Grade a submission, or what is still open of it, and keep the record.
 
     Raises:
-        CourseError, InputError: if there is no such submission, or its lab was not released.
+        CourseError, InputError: if there is no such submission, its lab was not released, or an
+            earlier lab that was handed in has not been graded.
         SandboxError, KernelError: if nothing can be run here.
         OSError: if the record cannot be kept.
     """
     course = open_course(job.course)
-    submission, key = _found(course, job.student, job.assignment)
+    submission, keys = _found(course, job.student, job.assignment)
+    key = keys[submission]
     store = Store(course.records)
     known = None if job.regrade else store.get(key)
     tasks = [task.number for task in tasks_of(submission.lab)]
@@ -79,7 +81,9 @@ def grade_job(job: Job) -> LabRecord:
             provided = provide(submission.lab, gpu_lease("exclusive", graded.tell_waiting))
             seen = visible(submission.lab)
             stage = Stage(sandbox, course.settings, provided, seen, graded.tell_waiting)
-            graded.run(stage, tasks, _earlier(course, store, submission))
+            left = left_by(submission, keys, store)
+            graded.flags += left.flags
+            graded.run(stage, tasks, left.files)
         else:
             graded.leave(tasks, repaired.problem)
         record = LabRecord(
@@ -103,11 +107,6 @@ def grade_job(job: Job) -> LabRecord:
     return record
 
 
-def still_open(record: LabRecord) -> list[str]:
-    """Return the tasks of a record that could be judged on this machine and have not been."""
-    return [] if IS_EMULATED else record.waiting_for_gpu
-
-
 def record_for(student: str, assignment: str, notebook: Path) -> LabRecord:
     """Grade one submission in the foreground, or find its record; for nbgrader's own commands.
 
@@ -116,15 +115,17 @@ def record_for(student: str, assignment: str, notebook: Path) -> LabRecord:
     course = open_course(notebook.parent)
     # Rather told now than when it has been graded and its grades are to be saved.
     with course_lock(course):
-        submission, _ = _found(course, student, assignment)
-        return grade_job(
-            Job(
-                course=str(course.root),
-                student=student,
-                assignment=assignment,
-                submission_sha256=submission.sha256,
+        submission, keys = _found(course, student, assignment)
+        for wanted in (*to_grade_before(submission, keys, Store(course.records)), submission):
+            record = grade_job(
+                Job(
+                    course=str(course.root),
+                    student=student,
+                    assignment=wanted.assignment,
+                    submission_sha256=wanted.sha256,
+                )
             )
-        )
+        return record
 
 
 class _Lab:
@@ -153,7 +154,9 @@ class _Lab:
         for folder in (files, files / DELIVERABLES, files / CHARTS):
             folder.mkdir()
 
-    def run(self, stage: Stage, tasks: Collection[str], earlier: Mapping[str, Path]) -> None:
+    def run(
+        self, stage: Stage, tasks: Collection[str], earlier: Mapping[str, Sequence[Path]]
+    ) -> None:
         """Run the notebook and judge tasks; `earlier`: assignment -> what that lab left."""
         with (
             workspace(self._submission.assignment, self._notebook, earlier) as space,
@@ -234,32 +237,15 @@ class _Lab:
         )
 
 
-def _found(course: Course, student: str, assignment: str) -> tuple[Submission, str]:
-    """Return a submission and its key."""
+def _found(
+    course: Course, student: str, assignment: str
+) -> tuple[Submission, dict[Submission, str]]:
+    """Return a submission, and the keys of all that its student has handed in."""
     keys = keys_of(course, find_submissions(course, [student]))
-    for submission, key in keys.items():
+    for submission in keys:
         if submission.assignment == assignment:
-            return submission, key
+            return submission, keys
     raise InputError(f"{student} has not handed in {assignment}.")
-
-
-def _earlier(course: Course, store: Store, submission: Submission) -> dict[str, Path]:
-    """Return the folders with what the student's earlier labs left, of those that serve here."""
-    gpu = machine_facts().gpu
-    here = (NAME, gpu.name if gpu else None)
-    folders = {}
-    for assignment in LABS[: submission.lab - 1]:
-        record = store.latest(submission.student, assignment)
-        # An engine is of one machine: where it was built elsewhere, a provided one stands in.
-        if record is not None and _built_on(record) == here:
-            folders[assignment] = store.folder(record.key) / DELIVERABLES
-    return folders
-
-
-def _built_on(record: LabRecord) -> tuple[str, str | None]:
-    """Return the backend and the GPU that a record's engines are of."""
-    gpu = record.machine.gpu
-    return record.machine.backend, gpu.name if gpu else None
 
 
 def _deliverables_of(assignment: str) -> list[str]:

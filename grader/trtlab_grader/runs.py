@@ -11,7 +11,8 @@ from typing import Literal
 from trtlab.files import write_text
 from trtlab_grader.course import Course
 from trtlab_grader.dispatch import Job, Progress, dispatch
-from trtlab_grader.grading import grade_job, still_open
+from trtlab_grader.earlier import still_open, to_grade_before
+from trtlab_grader.grading import grade_job
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.writer import write_grades
@@ -64,7 +65,8 @@ def autograde(
 
     Args:
         course: no other grader may be at work in it.
-        students, assignments: only these; everything by default.
+        students, assignments: only these; everything by default. A student's earlier labs are
+            graded before, if they were handed in again since.
         sandbox: whether submissions must run in a sandbox.
         regrade: grade again what has been graded.
         scheduler, jobs: see dispatch.
@@ -80,13 +82,16 @@ def autograde(
     with course_lock(course):
         with open_gradebook(course):
             pass  # rather told now than after hours of grading
-        wanted = find_submissions(course, students, assignments)
-        keys = keys_of(course, find_submissions(course))
+        everything = find_submissions(course)
+        keys = keys_of(course, everything)
         store = Store(course.records)
         store.sweep()
         sweep_scratch()
+        wanted = set(find_submissions(course, students, assignments))
+        # What they leave for the later labs is part of those labs' grades.
+        wanted |= {other for lab in wanted for other in to_grade_before(lab, keys, store)}
         pending = []
-        for submission in wanted:
+        for submission in (lab for lab in everything if lab in wanted):
             known = None if regrade else store.get(keys[submission])
             if known is None or still_open(known):
                 pending.append(submission)

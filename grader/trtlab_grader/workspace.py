@@ -9,7 +9,7 @@ evidence/{assignment}/, evidence/made/{task}/   those copies: ours
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,32 +117,32 @@ class Workspace:
 
 @contextmanager
 def workspace(
-    assignment: str, notebook: NotebookNode, earlier: Mapping[str, Path]
+    assignment: str, notebook: NotebookNode, earlier: Mapping[str, Sequence[Path]]
 ) -> Iterator[Workspace]:
     """Make a workspace; it is removed at the end of the block.
 
     Args:
         assignment: nbgrader's name.
         notebook: what will run.
-        earlier: assignment -> folder with what that lab left; copied in, since the kernel's user
-            could not read the course directory.
+        earlier: assignment -> files that that lab left; copied in, since the kernel's user could
+            not read the course directory.
     """
     with owned_folder(Path(tempfile.gettempdir())) as root:
         space = Workspace(root, assignment)
         root.chmod(0o755)
         for folder in (space.labs, space.given, space.evidence):
             folder.mkdir(mode=0o755)
-        for name, folder in earlier.items():
+        for name, files in earlier.items():
             for parent in (space.labs, space.evidence):
-                _copy_plain(folder, parent / name)
+                _copy_plain(files, parent / name)
         space.renew(notebook)
         yield space
 
 
-def _copy_plain(source: Path, target: Path) -> None:
-    """Copy a folder's files, readable by everybody."""
+def _copy_plain(files: Sequence[Path], target: Path) -> None:
+    """Copy files into a new folder, readable by everybody."""
     target.mkdir(mode=0o755)
-    for path in source.iterdir():
+    for path in files:
         if path.is_file() and not path.is_symlink():
             shutil.copyfile(path, target / path.name)
             (target / path.name).chmod(0o644)

@@ -15,9 +15,10 @@ from trtlab.benchmark import (
     measure_throughput,
     random_inputs,
     rotating,
-    torch_predictor,
 )
+from trtlab.errors import InputError
 from trtlab.stats import percentile
+from trtlab.torch_infer import torch_predictor
 
 
 class Clock:
@@ -184,3 +185,10 @@ def test_inputs_differ_repeat_with_the_seed_and_rotate():
 def test_large_inputs_are_fewer_but_never_one(monkeypatch, batch_size, count):
     monkeypatch.setattr(benchmark, "MIB", 8)  # so 256 MiB are 2,048 bytes
     assert len(random_inputs((3, 4, 4), batch_size, seed=0)) == count
+
+
+@pytest.mark.parametrize("batch_size", [10**10, 10**14, 10**30])  # beyond any address space
+def test_inputs_that_no_memory_holds_are_refused_with_their_size(batch_size):
+    mib = batch_size * 3 * 224 * 224 * 4 // 2**20
+    with pytest.raises(InputError, match=rf"batch of {batch_size} take {mib} MiB.*smaller batch"):
+        random_inputs((3, 224, 224), batch_size, seed=0)

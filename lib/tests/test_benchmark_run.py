@@ -5,13 +5,19 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 from sample_results import sample_machine
+from tiny import SHAPE, export_tiny, tiny_cnn, tiny_spec
 from trtlab import benchmark
 from trtlab.benchmark import Runner, benchmark_runners
-from trtlab.errors import InputError
+from trtlab.build import build_engine
+from trtlab.errors import InferenceError, InputError
+from trtlab.infer import TensorRTInference
 from trtlab.progress import track
 from trtlab.results import BenchmarkSettings, Sizes, WorkloadFacts, read_results, write_results
+from trtlab.spec import ShapeProfile
+from trtlab.torch_infer import torch_predictor
 
 CLASSES = 10
 
@@ -201,3 +207,109 @@ def test_no_runners_are_refused(emulated):
 def test_nothing_is_written_to_stderr_where_nobody_is_looking(emulated, fakes, capsys):
     run(fakes)
     assert capsys.readouterr() == ("", "")
+
+
+# Engines that ask for a batch of several
+
+
+@pytest.fixture(scope="module", params=["fixed at 4", "3 to 5"])
+def demanding(request, tmp_path_factory):
+    """A runner of an FP32 engine of the tiny network that takes no batch below 3."""
+    folder = tmp_path_factory.mktemp("demanding")
+    fixed = request.param == "fixed at 4"
+    onnx = export_tiny(folder, batch_size=4, dynamic_batch=not fixed)
+    profiles = () if fixed else (ShapeProfile(min=3, opt=4, max=5),)
+    build_engine(onnx, folder / "x.engine", tiny_spec("fp32", profiles=profiles))
+    largest = 4 if fixed else 5
+    return Runner("tensorrt", "fp32", lambda: TensorRTInference(folder / "x.engine"), largest)
+
+
+def run_tiny(engine, *batch_sizes, images=6):
+    """Measure it and PyTorch on images whose labels are PyTorch's answers but for the first."""
+    x = np.random.default_rng(0).standard_normal((images, *SHAPE), np.float32)
+    with torch.inference_mode():
+        labels = tiny_cnn()(torch.from_numpy(x)).argmax(1).numpy()  # (images,)
+    labels[0] = (labels[0] + 1) % 5
+    pytorch = Runner("pytorch", "fp32", lambda: torch_predictor(tiny_cnn()))
+    return benchmark_runners(
+        {"pytorch-fp32": pytorch, "tensorrt-fp32": engine},
+        [(x, labels)],
+        WORKLOAD.model_copy(update={"input_shape": SHAPE, "classes": 5}),
+        QUICK.model_copy(update={"batch_sizes": batch_sizes}),
+    )
+
+
+def test_batches_below_an_engines_smallest_are_left_out_like_those_above(emulated, demanding):
+    results = run_tiny(demanding, 1, 4, 8)
+    times = {r.name: [batch.batch_size for batch in r.batches] for r in results.runners}
+    assert times == {"pytorch-fp32": [1, 4, 8], "tensorrt-fp32": [4]}
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_speedups_are_measured_at_the_batches_that_the_engine_takes(demanding):
+    results = run_tiny(demanding, 1, 4)
+    assert [(c.runner, c.batch_size) for c in results.comparisons] == [("tensorrt-fp32", 4)]
+
+
+@pytest.mark.parametrize("images", [2, 4, 6, 11])
+def test_every_image_counts_once_where_the_last_batch_is_filled_up(emulated, demanding, images):
+    results = run_tiny(demanding, 4, images=images)
+    engine = results.runner("tensorrt-fp32")
+    assert engine.accuracy.images == images
+    assert engine.accuracy.top1 == pytest.approx(100 * (images - 1) / images)
+    assert (engine.accuracy_change.gained, engine.accuracy_change.lost) == (0, 0)
+
+
+def test_an_engine_that_takes_none_of_the_batches_is_named_with_what_it_takes(emulated, demanding):
+    with pytest.raises(
+        InputError, match=rf"tensorrt-fp32 takes batches of . to {demanding.max_batch}.* are 1, 8\."
+    ):
+        run_tiny(demanding, 1, 8)
+
+
+# Memory that runs out
+
+
+def on_the_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+def on_the_host():
+    np.empty(10**16, np.uint8)  # beyond any address space
+
+
+def in_pytorch_on_the_host():
+    torch.empty(10**16, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [
+        (on_the_gpu, r"Tried to allocate 20\.00 MiB"),
+        (on_the_host, "Unable to allocate 8.88 PiB"),
+        (in_pytorch_on_the_host, "you tried to allocate 10000000000000000 bytes"),
+    ],
+)
+@pytest.mark.parametrize("when", ["opening", "running"])
+def test_memory_that_runs_out_is_told_with_the_batches_and_the_reason(
+    emulated, fakes, fail, reason, when
+):
+    class Hungry(Fake):
+        @contextmanager
+        def _open(self):
+            if when == "opening":
+                fail()
+            yield lambda images: fail()
+
+    fakes["pytorch-fp32"] = Hungry("pytorch", "fp32")
+    with pytest.raises(InferenceError, match=rf"batches of up to 4\. Choose smaller.*{reason}"):
+        run(fakes)
+
+
+def test_any_other_failure_of_a_runner_stays_what_it_was(emulated, fakes):
+    def broken(images):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    fakes["pytorch-fp32"].predict = broken
+    with pytest.raises(RuntimeError, match="mat1"):
+        run(fakes)

@@ -2,12 +2,16 @@
 
 import importlib.metadata
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli_runner import trtlab
 from trtlab import doctor
+from trtlab.machine import GpuFacts
 
 
 def by_name() -> dict[str, doctor.Finding]:
@@ -76,3 +80,101 @@ def test_machines_get_json() -> None:
     outcome = trtlab("doctor", "--json")
     findings = json.loads(outcome.out)
     assert {"what", "state", "found", "remedy"} == set(findings[0])
+
+
+# --- machines on which TensorRT, the emulation or the whole installation is broken
+
+NO_TENSORRT = {"tensorrt": "raise ImportError('no tensorrt here')"}
+TENSORRT_11 = {"tensorrt": "__version__ = '11.4.0.106'"}
+PYCUDA_WITHOUT_LIBRARY = {
+    "tensorrt": "__version__ = '10.16.1.11'",
+    "pycuda": "raise ImportError('libcurand.so.10: cannot open shared object file')",
+}
+A_GPU = """
+import trtlab.machine
+trtlab.machine.gpu_facts = lambda: trtlab.machine.GpuFacts(name="A GPU", driver="580.1")
+"""
+RUN = "from trtlab.cli import main; main()"
+
+
+def elsewhere(
+    folder: Path, stubs: dict[str, str], before: str = "", **environment: str
+) -> tuple[int, dict[str, doctor.Finding]]:
+    """Return status and findings of `trtlab doctor` where `stubs` are the installed modules."""
+    for name, source in stubs.items():
+        (folder / f"{name}.py").write_text(source)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", f"{before}\n{RUN}", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path, "TRTLAB_BACKEND": "auto"} | environment,
+    )
+    assert done.stderr == ""
+    findings = [doctor.Finding.model_validate(finding) for finding in json.loads(done.stdout)]
+    return done.returncode, {finding.what: finding for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("stubs", "wanted", "words"),
+    [
+        (NO_TENSORRT, "tensorrt", ["no tensorrt here", "requirements-gpu.lock"]),
+        (TENSORRT_11, "auto", ["11 removed", "Install TensorRT 10"]),
+    ],
+    ids=["wanted-but-missing", "tensorrt-11"],
+)
+def test_without_a_usable_backend_the_table_is_whole_and_its_row_says_what_to_do(
+    tmp_path: Path, stubs: dict[str, str], wanted: str, words: list[str]
+) -> None:
+    status, found = elsewhere(tmp_path, stubs, TRTLAB_BACKEND=wanted)
+    assert status == 1
+    assert list(found) == list(by_name())
+    assert found["backend"].state == "missing"
+    for word in words:
+        assert word in found["backend"].remedy
+
+
+def test_with_a_gpu_the_reason_why_tensorrt_is_emulated_is_told(tmp_path: Path) -> None:
+    status, found = elsewhere(tmp_path, PYCUDA_WITHOUT_LIBRARY, A_GPU)
+    assert status == 0, "the labs run on the emulation"
+    assert found["NVIDIA GPU"].found == "A GPU, driver 580.1"
+    assert found["backend"].state == "optional"
+    assert "the CPU emulation" in found["backend"].found
+    assert "ImportError: libcurand.so.10: cannot open" in found["backend"].found
+    assert "requirements-gpu.lock" in found["backend"].remedy
+
+
+@pytest.mark.parametrize(
+    ("gpu", "why_not_real", "state", "words"),
+    [
+        (None, "ImportError: no tensorrt", "ok", "emulation (1.2)"),
+        (GpuFacts(name="A GPU"), None, "ok", "emulation (1.2), as TRTLAB_BACKEND asks"),
+        (GpuFacts(name="A GPU"), "ImportError: no tensorrt", "optional", "no tensorrt"),
+    ],
+    ids=["no-gpu", "asked-for", "broken"],
+)
+def test_the_emulation_is_fine_without_a_gpu_or_when_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: GpuFacts | None,
+    why_not_real: str | None,
+    state: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(doctor, "gpu_facts", lambda: gpu)
+    monkeypatch.setattr("trtlab.backend.IS_EMULATED", True)
+    monkeypatch.setattr("trtlab.backend.WHY_NOT_REAL", why_not_real)
+    monkeypatch.setattr("trtlab.backend.trt.__version__", "1.2")
+    finding = by_name()["backend"]
+    assert finding.state == state
+    assert finding.found.endswith(words)
+
+
+def test_packages_that_cannot_be_imported_cost_their_rows_and_not_the_table(tmp_path: Path) -> None:
+    broken = {name: f"raise ImportError('no {name} here')" for name in ("torch", "onnxruntime")}
+    status, found = elsewhere(tmp_path, broken, TRTLAB_BACKEND="emulated")
+    assert status == 1
+    assert list(found) == list(by_name())
+    for row, package in (("backend", "onnxruntime"), ("digits weights", "torch")):
+        assert found[row].state == "missing"
+        assert found[row].found == f"no {package} here"
+        assert "requirements.lock" in found[row].remedy

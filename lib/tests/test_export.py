@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from refusals import build, is_empty, refused
 from trtlab import export
 from trtlab.errors import ExportError, ModelError, OutputError
 from trtlab.export import export_onnx, load_onnx, simplify_onnx, verify_onnx
@@ -381,3 +382,40 @@ def test_a_shape_that_contradicts_itself_fails_the_checker(tmp_path: Path) -> No
     path.write_bytes(helper.make_model(graph, ir_version=8).SerializeToString())
     with pytest.raises(ModelError, match="not a valid ONNX model"):
         load_onnx(path)
+
+
+# Graphs without a batch
+
+
+def relu_of(path: Path, *inputs: tuple[str, list[int] | None]) -> Path:
+    """Write a graph that computes Relu of a constant, or of its first input."""
+    value = helper.make_tensor("c", TensorProto.FLOAT, [], [1.0])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["constant"], value=value),
+            helper.make_node("Relu", [inputs[0][0] if inputs else "constant"], ["output"]),
+        ],
+        "graph",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, ir_version=8, opset_imports=opsets)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_graph_without_inputs_is_refused_with_its_outputs(tmp_path: Path) -> None:
+    path = relu_of(tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match="has no inputs, and the outputs output"):
+        export.batch_dimension(load_onnx(path))
+    assert "has no inputs" in refused(*build(path, tmp_path / "out" / "x.engine"))
+    assert is_empty(tmp_path / "out")
+
+
+def test_a_scalar_input_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = relu_of(tmp_path / "x.onnx", ("temperature", []))
+    with pytest.raises(ModelError, match="first input, 'temperature', is a scalar"):
+        export.batch_dimension(load_onnx(path))
+    assert "'temperature'" in refused(*build(path, tmp_path / "out" / "x.engine"))
+    assert is_empty(tmp_path / "out")

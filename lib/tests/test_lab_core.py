@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import onnx
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -253,6 +254,15 @@ class TestArtifacts:
         assert artifacts.artifact(own.name).resolve() == own
         assert "your own" in repr(displayed[0])
         assert makes == []
+
+    @pytest.mark.usefixtures("displayed")
+    def test_a_graph_with_a_fixed_batch_is_not_used(
+        self, lab_folder: Path, makes: list[str], small_onnx: Path
+    ) -> None:
+        model = onnx.load(small_onnx)
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+        onnx.save(model, lab_folder / "resnet50_simplified.onnx")
+        assert artifacts.artifact("resnet50_simplified.onnx").read_text() == "provided"
 
     @pytest.mark.parametrize("name", sorted(set(artifacts.MADE_IN) - {"resnet50_fp32.engine"}))
     @pytest.mark.usefixtures("displayed")

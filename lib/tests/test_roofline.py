@@ -103,6 +103,22 @@ def test_a_tensor_that_somebody_outside_reads_is_written_all_the_same() -> None:
     assert second.bytes == 2 * IMAGE + IMAGE
 
 
+def test_an_output_of_the_network_is_written_even_if_its_own_kernel_reads_it() -> None:
+    """MatMul -> Relu, (2, 4) @ (4, 4), both of them outputs."""
+    float32 = TensorProto.FLOAT
+    weight = helper.make_tensor("w", float32, [4, 4], [0.0] * 16)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["product"], "matmul"),
+        helper.make_node("Relu", ["product"], ["y"], "relu"),
+    ]
+    x, *outputs = (
+        helper.make_tensor_value_info(name, float32, ["batch", 4]) for name in ("x", "product", "y")
+    )
+    model = helper.make_model(helper.make_graph(nodes, "two", [x], outputs, [weight]))
+    (fused,) = as_kernels(count_nodes(model, 2), [("matmul", "relu")], bytes_per_element=4)
+    assert fused.bytes == 4 * (8 + 16 + 8 + 8)  # x, w, product, y
+
+
 def test_names_that_are_no_nodes_and_nodes_named_twice_count_once() -> None:
     nodes = count_nodes(residual_block(), 2)
     groups = [("conv", "(Unnamed Layer* 3) [Shuffle]"), ("conv",), ("relu",), ("add",)]

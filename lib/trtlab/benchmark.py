@@ -7,7 +7,7 @@ TensorRT alike. Results are typed records; tables and figures are made from them
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,16 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trtlab.accuracy import (
-    Predict,
-    accuracy_change,
-    accuracy_stats,
-    count_hits,
-    measure_accuracy,
-)
-from trtlab.errors import InputError
+from trtlab.accuracy import Predict, accuracy_change, accuracy_stats, count_hits
+from trtlab.errors import InferenceError, InputError
 from trtlab.machine import machine_facts
-from trtlab.memory import MIB, file_size_mib, gpu_memory_mib
+from trtlab.memory import MIB, gpu_memory_mib
 from trtlab.progress import track
 from trtlab.results import (
     BatchResult,
@@ -40,24 +34,6 @@ from trtlab.results import (
 )
 from trtlab.stats import bootstrap_median, percentile
 from trtlab.targets import judge
-from trtlab.torch_infer import torch_predictor
-
-__all__ = [
-    "Predict",
-    "Runner",
-    "benchmark_runners",
-    "compare_paired",
-    "event_median_ms",
-    "file_size_mib",
-    "gpu_memory_mib",
-    "measure_accuracy",
-    "measure_latency",
-    "measure_throughput",
-    "percentile",
-    "random_inputs",
-    "rotating",
-    "torch_predictor",
-]
 
 MIN_CALLS = 10
 """Calls that a time limit never cuts. Source: trtexec's default of --iterations."""
@@ -211,8 +187,8 @@ def benchmark_runners(
         on_progress: Called after every step with the results so far, to save them.
 
     Raises:
-        InputError: if there is nothing to measure, or the baseline is not among the runners.
-        InferenceError, DataError: as from `measure_accuracy`.
+        InputError: if there is nothing to measure, no baseline, or a batch size suits no runner.
+        InferenceError: if memory runs out; and, as DataError, from `accuracy.count_hits`.
     """
     settings = settings or BenchmarkSettings()
     _check(runners, settings)
@@ -235,17 +211,17 @@ def benchmark_runners(
         ],
     )
     save = on_progress or (lambda partial: None)
-    with ExitStack() as stack:
-        predicts = {}
+    with _memory_running_out(settings), ExitStack() as stack:
+        opened = {}
         for entry in results.runners:
-            predicts[entry.name] = _open(runners[entry.name], entry, results, stack)
-        _time_each(results, predicts, save)
+            opened[entry.name] = _open(runners[entry.name], entry, results, stack)
+        _time_each(results, opened, save)
         # Read again now: idle clocks and temperature say little about a measurement.
         results.machine = machine_facts()
         if not results.emulated:
-            _compare(results, predicts, save)
+            _compare(results, opened, save)
         if loader is not None:
-            _evaluate(results, predicts, loader)
+            _evaluate(results, opened, loader)
     results.targets = judge(results)
     results.complete = True
     save(results)
@@ -268,27 +244,69 @@ def _check(runners: Mapping[str, Runner], settings: BenchmarkSettings) -> None:
         raise InputError("There is nothing to benchmark: no runners were given.")
 
 
-def _open(runner: Runner, entry: RunnerResult, results: Results, stack: ExitStack) -> Predict:
+@contextmanager
+def _memory_running_out(settings: BenchmarkSettings) -> Iterator[None]:
+    """Raise an InferenceError where the block runs out of memory, the GPU's or the host's."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not known and "DefaultCPUAllocator" not in str(error):  # on the CPU no type of its own
+            raise
+        raise InferenceError(
+            f"Memory ran out while measuring batches of up to {max(settings.batch_sizes)}. Choose "
+            f"smaller batch sizes, or close what else takes memory. {error}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A runner made ready: the smallest batch that it takes, and the batches to time it at."""
+
+    predict: Predict
+    min_batch: int
+    batch_sizes: list[int]
+
+
+def _open(runner: Runner, entry: RunnerResult, results: Results, stack: ExitStack) -> _Opened:
     """Make a runner ready and note the GPU memory that it and its largest batch took."""
     torch.cuda.empty_cache()  # else this runner would fill memory counted to the one before it
     before = gpu_memory_mib()
     predict = stack.enter_context(runner.open())
-    largest = max(_batch_sizes(entry, results.settings))
-    predict(random_inputs(results.workload.input_shape, largest, results.settings.seed, count=1)[0])
+    wanted, smallest = results.settings.batch_sizes, _min_batch(predict)
+    sizes = [size for size in wanted if smallest <= size <= (runner.max_batch or size)]
+    if not sizes:
+        raise InputError(
+            f"{entry.name} takes batches of {smallest} to {runner.max_batch}, and those to measure "
+            f"are {', '.join(map(str, wanted))}. Choose a batch size that it takes, or build "
+            "another profile."
+        )
+    shape, seed = results.workload.input_shape, results.settings.seed
+    predict(random_inputs(shape, max(sizes), seed, count=1)[0])
     after = gpu_memory_mib()
     if before is not None and after is not None and not results.emulated:
         entry.gpu_memory_mib = max(after - before, 0.0)
-    return predict
+    return _Opened(predict, smallest, sizes)
+
+
+def _min_batch(predict: Predict) -> int:
+    """Return the smallest batch that an opened runner takes: an engine may ask for several."""
+    from trtlab.infer import TensorRTInference  # imports TensorRT, which makes a CUDA context
+    from trtlab.tensors import smallest_batch
+
+    if not isinstance(predict, TensorRTInference):
+        return 1
+    return smallest_batch(predict.inputs, predict.profile)
 
 
 def _time_each(
-    results: Results, predicts: Mapping[str, Predict], save: Callable[[Results], object]
+    results: Results, opened: Mapping[str, _Opened], save: Callable[[Results], object]
 ) -> None:
     settings = results.settings
-    steps = [(e, size) for e in results.runners for size in _batch_sizes(e, settings)]
+    steps = [(e, size) for e in results.runners for size in opened[e.name].batch_sizes]
     for entry, batch_size in track(steps, "Latency and throughput"):
         inputs = random_inputs(results.workload.input_shape, batch_size, settings.seed)
-        fn = rotating(predicts[entry.name], inputs)
+        fn = rotating(opened[entry.name].predict, inputs)
         latency = measure_latency(fn, settings.iterations, settings.warmup, settings.max_seconds)
         if not results.emulated:
             latency.events_median_ms = event_median_ms(fn, min(settings.iterations, 50))
@@ -300,7 +318,7 @@ def _time_each(
 
 
 def _compare(
-    results: Results, predicts: Mapping[str, Predict], save: Callable[[Results], object]
+    results: Results, opened: Mapping[str, _Opened], save: Callable[[Results], object]
 ) -> None:
     settings = results.settings
     steps = [
@@ -309,13 +327,13 @@ def _compare(
         if candidate.kind == "tensorrt"
         for baseline in results.runners
         if baseline.kind == "pytorch"
-        for size in _batch_sizes(candidate, settings)
+        for size in opened[candidate.name].batch_sizes
     ]
     for candidate_name, baseline_name, batch_size in track(steps, "Paired speed-ups"):
         inputs = random_inputs(results.workload.input_shape, batch_size, settings.seed)
         speedup = compare_paired(
-            rotating(predicts[baseline_name], inputs),
-            rotating(predicts[candidate_name], inputs),
+            rotating(opened[baseline_name].predict, inputs),
+            rotating(opened[candidate_name].predict, inputs),
             settings.pairs,
             settings.warmup,
             settings.seed,
@@ -333,9 +351,14 @@ def _compare(
 
 
 def _evaluate(
-    results: Results, predicts: Mapping[str, Predict], loader: Iterable[tuple[Any, Any]]
+    results: Results, opened: Mapping[str, _Opened], loader: Iterable[tuple[Any, Any]]
 ) -> None:
-    chunked = {e.name: _in_chunks(predicts[e.name], e.max_batch) for e in results.runners}
+    from trtlab.tensors import in_chunks
+
+    chunked = {
+        e.name: in_chunks(opened[e.name].predict, opened[e.name].min_batch, e.max_batch)
+        for e in results.runners
+    }
     total = len(loader) if isinstance(loader, Sized) else None
     hits = count_hits(chunked, track(loader, "Accuracy", total))
     baseline = hits.get(results.settings.baseline)
@@ -345,35 +368,28 @@ def _evaluate(
             entry.accuracy_change = accuracy_change(baseline, hits[entry.name])
 
 
-def _batch_sizes(entry: RunnerResult, settings: BenchmarkSettings) -> list[int]:
-    return [size for size in settings.batch_sizes if size <= (entry.max_batch or size)]
-
-
-def _in_chunks(predict: Predict, max_batch: int | None) -> Predict:
-    """Let `predict` take batches of any size, whatever its profile ends at."""
-    if max_batch is None:
-        return predict
-
-    def chunked(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        starts = range(0, len(images), max_batch)
-        return np.concatenate([predict(images[s : s + max_batch]) for s in starts])
-
-    return chunked
-
-
 def random_inputs(
     shape: tuple[int, ...], batch_size: int, seed: int, count: int = 8
 ) -> list[NDArray[np.float32]]:
     """Return `count` different (batch_size, *shape) float32 arrays, or 256 MiB and at least two.
 
     Timed calls rotate through them, so that no cache in the runner can answer for the model.
+
+    Raises:
+        InputError: if the machine has too little memory for them.
     """
     one = batch_size * int(np.prod(shape)) * 4
     rng = np.random.default_rng(seed)
-    return [
-        rng.standard_normal((batch_size, *shape), dtype=np.float32)
-        for _ in range(min(count, max(2, 256 * MIB // one)))
-    ]
+    try:
+        return [
+            rng.standard_normal((batch_size, *shape), dtype=np.float32)
+            for _ in range(min(count, max(2, 256 * MIB // one)))
+        ]
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can count
+        raise InputError(
+            f"The random inputs of a batch of {batch_size} take {one // MIB} MiB each, for which "
+            "there is too little memory. Choose smaller batch sizes."
+        ) from error
 
 
 def rotating(predict: Predict, inputs: list[NDArray[np.float32]]) -> Callable[[], object]:

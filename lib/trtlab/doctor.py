@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from trtlab.errors import BackendError
+from trtlab.machine import GpuFacts, gpu_facts
 
 REINSTALL = "pip install -r requirements.lock"
 GPU_INSTALL = "pip install -r requirements-gpu.lock (needs the CUDA toolkit and NVIDIA's index)"
@@ -26,6 +27,7 @@ PACKAGES = (
     "nbgrader",
 )
 MIN_FREE_GIB = 2
+_CANNOT_BE_IMPORTED = (ImportError, OSError)  # not installed; or without one of its libraries
 
 
 class Finding(BaseModel):
@@ -39,7 +41,16 @@ class Finding(BaseModel):
 
 def examine() -> list[Finding]:
     """Examine this machine; findings with state 'missing' keep the labs from running."""
-    return [_python(), *_packages(), _alembic(), *_gpu(), _backend(), _weights(), _disk()]
+    gpu = gpu_facts()
+    return [
+        _python(),
+        *_packages(),
+        _alembic(),
+        *_gpu(gpu),
+        _backend(gpu),
+        _weights(),
+        _disk(),
+    ]
 
 
 def _python() -> Finding:
@@ -73,11 +84,8 @@ def _alembic() -> Finding:
     )
 
 
-def _gpu() -> Iterator[Finding]:
-    from trtlab.machine import machine_facts
-
-    facts = machine_facts()
-    if facts.gpu is None:
+def _gpu(gpu: GpuFacts | None) -> Iterator[Finding]:
+    if gpu is None:
         yield Finding(
             what="NVIDIA GPU",
             state="optional",
@@ -85,11 +93,11 @@ def _gpu() -> Iterator[Finding]:
             remedy="the labs run on the emulation; speed is graded on a GPU",
         )
     else:
-        found = f"{facts.gpu.name}, driver {facts.gpu.driver}"
+        found = f"{gpu.name}, driver {gpu.driver}"
         yield Finding(what="NVIDIA GPU", state="ok", found=found)
     for name in ("tensorrt", "pycuda"):
         if importlib.util.find_spec(name) is None:
-            remedy = GPU_INSTALL if facts.gpu else "only of use on a machine with a GPU"
+            remedy = GPU_INSTALL if gpu else "only of use on a machine with a GPU"
             yield Finding(what=name, state="optional", found="not installed", remedy=remedy)
             continue
         try:
@@ -98,18 +106,28 @@ def _gpu() -> Iterator[Finding]:
             yield Finding(what=name, state="ok", found="here, of a version that pip does not know")
 
 
-def _backend() -> Finding:
+def _backend(gpu: GpuFacts | None) -> Finding:
     try:
-        from trtlab.backend import IS_EMULATED, trt
+        from trtlab.backend import IS_EMULATED, WHY_NOT_REAL, trt
     except BackendError as error:
         return Finding(what="backend", state="missing", found="none usable", remedy=str(error))
+    except _CANNOT_BE_IMPORTED as error:
+        return Finding(what="backend", state="missing", found=str(error), remedy=REINSTALL)
     kind = "the CPU emulation" if IS_EMULATED else "TensorRT on the GPU"
-    return Finding(what="backend", state="ok", found=f"{kind} ({trt.__version__})")
+    found = f"{kind} ({trt.__version__})"
+    if IS_EMULATED and WHY_NOT_REAL is None:
+        found += ", as TRTLAB_BACKEND asks"
+    elif IS_EMULATED and gpu:
+        found += f", for TensorRT cannot be used: {WHY_NOT_REAL}"
+        return Finding(what="backend", state="optional", found=found, remedy=GPU_INSTALL)
+    return Finding(what="backend", state="ok", found=found)
 
 
 def _weights() -> Finding:
-    from trtlab.models import shipped_weights
-
+    try:
+        from trtlab.models import shipped_weights
+    except _CANNOT_BE_IMPORTED as error:
+        return Finding(what="digits weights", state="missing", found=str(error), remedy=REINSTALL)
     path = shipped_weights("digits/resnet50-slim.safetensors")
     if path.is_file():
         return Finding(

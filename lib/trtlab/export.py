@@ -274,14 +274,31 @@ def _external_locations(message: Message) -> Iterator[str]:
 
 
 def batch_dimension(model: onnx.ModelProto) -> int | None:
-    """Return the batch size that an ONNX graph is fixed at, or None if its batch is dynamic."""
-    dimension = _first_input(model).type.tensor_type.shape.dim[0]
-    return dimension.dim_value if dimension.HasField("dim_value") else None
+    """Return the batch size that an ONNX graph is fixed at, or None if its batch is dynamic.
+
+    Raises:
+        ModelError: if the graph has no inputs, or the first one no dimensions.
+    """
+    first = _first_input(model)
+    shape = first.type.tensor_type.shape.dim
+    if not shape:
+        raise ModelError(
+            f"The ONNX graph's first input, {first.name!r}, is a scalar or of unknown rank, so it "
+            "has no batch. Export a model whose input begins with one, such as (N, 3, 224, 224)."
+        )
+    return shape[0].dim_value if shape[0].HasField("dim_value") else None
 
 
 def _first_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them too
-    return next(value for value in model.graph.input if value.name not in weights)
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if not inputs:
+        outputs = ", ".join(value.name for value in model.graph.output) or "none"
+        raise ModelError(
+            f"The ONNX graph has no inputs, and the outputs {outputs}: it only computes constants. "
+            "Export a model that takes an input."
+        )
+    return inputs[0]
 
 
 def _why_unreadable(path: Path, data: bytes) -> str:

@@ -82,6 +82,12 @@ def nvml_device() -> Iterator[Any]:
         pynvml.nvmlShutdown()
 
 
+def gpu_facts() -> GpuFacts | None:
+    """Describe the process's first CUDA device now, None where there is none. Asks only NVML."""
+    with nvml_device() as device:
+        return None if device is None else _gpu_facts(device)
+
+
 def machine_facts() -> MachineFacts:
     """Describe this machine now. Without a GPU or its driver, `gpu` is None.
 
@@ -92,10 +98,8 @@ def machine_facts() -> MachineFacts:
 
     from trtlab import backend
 
-    with nvml_device() as device:
-        gpu = None if device is None else _gpu_facts(device)
     return MachineFacts(
-        gpu=gpu,
+        gpu=gpu_facts(),
         cpu=_cpu_model(),
         cpu_cores=_cpu_cores(),
         system=f"{platform.system()} {platform.machine()}",

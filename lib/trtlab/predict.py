@@ -12,6 +12,7 @@ from trtlab.errors import InputError
 from trtlab.images import ImageSource
 from trtlab.infer import TensorRTInference
 from trtlab.progress import progress_bar
+from trtlab.tensors import in_chunks, smallest_batch
 from trtlab.workloads import Workload
 
 
@@ -39,24 +40,27 @@ def predict(
         engine: engine file with one input and one output of logits (N, classes).
         source: see `images.ImageSource`.
         workload: gives preprocessing and class names.
-        batch_size: images per call; None takes the profile's largest.
+        batch_size: images per call; None takes the profile's largest. Where fewer are left than
+            the profile's smallest batch, it is filled up, and only their answers are returned.
 
     Raises:
         EngineError, DataError, InputError: the engine, the files or the batch size do not fit.
     """
     with TensorRTInference(engine) as model:
         inputs = ImageSource(source, workload.preprocess)
-        size = batch_size or min(model.max_batch, len(inputs))
-        if size > model.max_batch:
+        smallest, size = smallest_batch(model.inputs, model.profile), batch_size or model.max_batch
+        if not smallest <= size <= model.max_batch:
             raise InputError(
-                f"The batch size is {size}, but the engine's profile ends at {model.max_batch}: "
-                f"use --batch-size {model.max_batch} or rebuild with a larger profile."
+                f"The batch size is {size}, but the engine's profile takes {smallest} to "
+                f"{model.max_batch}: use --batch-size {model.max_batch}, or rebuild with a profile "
+                "that includes it."
             )
+        infer = in_chunks(model.infer, smallest, size)
         predictions: list[Prediction] = []
         with progress_bar("inferring", len(inputs)) as advance:
             for start in range(0, len(inputs), size):
                 batch = np.stack(inputs[start : start + size])  # (N, C, H, W)
-                logits = model.infer(batch)  # (N, classes)
+                logits = infer(batch)  # (N, classes)
                 names = inputs.names[start : start + size]
                 predictions += [
                     Prediction(source=name, top5=_top5(row, workload.classes))

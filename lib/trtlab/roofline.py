@@ -30,8 +30,8 @@ _REPEATS = 30
 class Node:
     """One ONNX node at a given batch: its arithmetic, and the tensors that it reads and writes.
 
-    `reads` and `writes` give the elements of activations by tensor name; `weights` counts the
-    elements of constants.
+    `reads` and `writes` give the elements of activations by tensor name; `outputs` names those of
+    `writes` that are outputs of the network; `weights` counts the elements of constants.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Node:
     flops: int
     reads: dict[str, int]
     writes: dict[str, int]
+    outputs: frozenset[str]
     weights: int
 
 
@@ -79,7 +80,9 @@ def count_nodes(model: onnx.ModelProto, batch_size: int) -> list[Node]:
     shapes = {value.name: _shape(value) for value in [*inputs, *inferred.value_info]}
     shapes |= {value.name: _shape(value) for value in inferred.output if value.name in outputs}
     return [
-        _count(node, shapes, weights) for node in model.graph.node if node.op_type != "Constant"
+        _count(node, shapes, weights, outputs)
+        for node in model.graph.node
+        if node.op_type != "Constant"
     ]
 
 
@@ -92,8 +95,8 @@ def as_kernels(
     """Return the least traffic of each group of nodes that runs as one kernel.
 
     Every weight is read once, and so is every tensor that a group did not make itself; a tensor is
-    written if somebody outside the group reads it. Caches may save some of that; a kernel that
-    does not fit them moves more.
+    written if somebody outside the group reads it or it is an output of the network. Caches may
+    save some of that; a kernel that does not fit them moves more.
 
     Args:
         nodes: from count_nodes.
@@ -130,9 +133,11 @@ def _kernel(members: Sequence[Node], readers: Counter[str], bytes_per_element: i
     inside = Counter(tensor for node in members for tensor in node.reads if tensor in made)
     elements = sum(node.weights for node in members)
     elements += sum(size for tensor, size in read.items() if tensor not in made)
-    # What nobody reads is an output of the network.
+    outputs = frozenset().union(*(node.outputs for node in members))
     elements += sum(
-        size for tensor, size in made.items() if inside[tensor] < max(readers[tensor], 1)
+        size
+        for tensor, size in made.items()
+        if tensor in outputs or inside[tensor] < readers[tensor]
     )
     return Kernel(
         nodes=tuple(node.name for node in members),
@@ -155,6 +160,7 @@ def _count(
     node: onnx.NodeProto,
     shapes: dict[str, tuple[int, ...]],
     weights: dict[str, tuple[int, ...]],
+    outputs: set[str],
 ) -> Node:
     reads = {name: math.prod(shapes[name]) for name in node.input if name in shapes}
     writes = {name: math.prod(shapes[name]) for name in node.output if name in shapes}
@@ -165,6 +171,7 @@ def _count(
         flops=_flops(node, shapes | weights),
         reads=reads,
         writes=writes,
+        outputs=frozenset(outputs & writes.keys()),
         weights=sum(map(math.prod, constants)),
     )
 

@@ -47,6 +47,10 @@ def parse_precision(text: str) -> Precision:
         raise BuildError(f"There is no precision {text!r}; choose one of {known}.") from None
 
 
+MAX_WORKSPACE_MIB = 2**44 - 1
+"""TensorRT takes the workspace in bytes, as a number of 64 bits."""
+
+
 class ShapeProfile(BaseModel):
     """The batch sizes of one optimization profile: accepted are min to max, tuned for is opt.
 
@@ -103,6 +107,11 @@ class BuildSpec(BaseModel):
     def _possible(self) -> "BuildSpec":
         if self.workspace_mib < 1:
             raise BuildError(f"workspace_mib is {self.workspace_mib}; give at least 1 MiB.")
+        if self.workspace_mib > MAX_WORKSPACE_MIB:
+            raise BuildError(
+                f"workspace_mib is {self.workspace_mib}, and TensorRT takes at most "
+                f"{MAX_WORKSPACE_MIB}; give no more MiB than the GPU has."
+            )
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
             raise BuildError(
                 f"optimization_level is {self.optimization_level}; it goes from 0 to 5."

@@ -1,8 +1,9 @@
 """What an engine takes and gives: names, dtypes and shapes, and whether an array fits them.
 
-Only descriptions and checks; memory and execution are infer.py's.
+Only descriptions, checks and the splitting of batches; memory and execution are infer.py's.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,6 +67,39 @@ def tensor_specs(engine: Any) -> tuple[dict[str, TensorSpec], dict[str, TensorSp
     return inputs, outputs
 
 
+def smallest_batch(inputs: Mapping[str, TensorSpec], profile: int) -> int:
+    """Return the smallest batch that a profile accepts; 1 where the first input is a scalar.
+
+    It is above 1 where the batch is fixed, or where the profile was built so.
+    """
+    smallest = next(iter(inputs.values())).profiles[profile].min
+    return smallest[0] if smallest else 1
+
+
+def in_chunks(
+    predict: Callable[[Array], Array], smallest: int, largest: int | None
+) -> Callable[[Array], Array]:
+    """Return `predict`, which takes `smallest` to `largest` rows, as a function of any batch.
+
+    None as `largest` is no limit. The batch (N, ...) is split; if too few rows are left for the
+    last call, the last one is repeated, and what comes of the copies is left out.
+    """
+
+    def run(chunk: Array) -> Array:
+        missing = smallest - len(chunk)
+        if missing <= 0:
+            return predict(chunk)
+        answers = predict(np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]))
+        return answers[:-missing]  # not [:N]: a wrong number of answers must stay one
+
+    def chunked(batch: Array) -> Array:
+        size = largest or len(batch)
+        starts = range(0, len(batch), size)
+        return np.concatenate([run(batch[start : start + size]) for start in starts])
+
+    return chunked
+
+
 def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
     """Raise InputError unless the engine can take `array` as the input `spec`."""
     name = spec.name
@@ -83,8 +117,7 @@ def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
         fixed not in (-1, size) for size, fixed in zip(array.shape, spec.shape, strict=True)
     ):
         raise InputError(
-            f"Input {name!r} has shape {array.shape}, expected {spec}. A single image needs a "
-            "leading dimension: image[np.newaxis]."
+            f"Input {name!r} has shape {array.shape}, expected {spec}. {_shape_advice(array, spec)}"
         )
     shapes = spec.profiles[profile]
     if not shapes.accept(array.shape):
@@ -98,6 +131,14 @@ def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
             f"Input {name!r} has shape {array.shape}, and profile {profile} takes {shapes.min} to "
             f"{shapes.max}. {advice}."
         )
+
+
+def _shape_advice(array: Array, spec: TensorSpec) -> str:
+    if array.ndim == len(spec.shape) - 1:
+        return "A single image needs a leading dimension: image[np.newaxis]."
+    if array.shape[1:] == spec.shape[1:]:
+        return "The batch is fixed: split it or fill it up, or build an engine of a dynamic batch."
+    return "Check the preprocessing, or that it is the engine of this model."
 
 
 def require_finite(array: Array, name: str) -> None:

@@ -17,12 +17,12 @@ from speed.rig import NEEDS_GPU, STANDARD, Rig
 from speed.rivals import polygraphy_runner, polygraphy_version
 from speed.timing import call_times_ms
 from trtlab.backend import device_context
-from trtlab.benchmark import compare_paired, percentile, random_inputs, rotating
+from trtlab.benchmark import compare_paired, random_inputs, rotating
 from trtlab.fast_infer import FastInference
 from trtlab.infer import TensorRTInference
 from trtlab.progress import track
 from trtlab.spec import Precision
-from trtlab.stats import bootstrap_median
+from trtlab.stats import bootstrap_median, percentile
 
 ROUNDS = (5, 1)
 CALLS = (300, 5)  # in a round

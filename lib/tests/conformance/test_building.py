@@ -36,6 +36,15 @@ def test_the_workspace_limit_is_kept_in_bytes(lab):
     assert config.get_memory_pool_limit(pool) == 64 << 20
 
 
+@pytest.mark.parametrize("size", [-1, 1.5, 2**64])
+def test_a_workspace_that_is_no_64_bit_size_is_refused_by_the_binding(lab, size):
+    pool, config = lab.trt.MemoryPoolType.WORKSPACE, lab.builder.create_builder_config()
+    before = config.get_memory_pool_limit(pool)
+    with pytest.raises(TypeError):
+        config.set_memory_pool_limit(pool, size)
+    assert config.get_memory_pool_limit(pool) == before
+
+
 def test_the_workspace_is_limited_by_the_device_only_at_first(lab):
     pool, config = lab.trt.MemoryPoolType.WORKSPACE, lab.builder.create_builder_config()
     assert config.get_memory_pool_limit(pool) == lab.cuda.Device(0).total_memory()

@@ -35,15 +35,17 @@ def _emulated() -> tuple[Any, Any]:
     return tensorrt, cuda
 
 
-def _select() -> tuple[str, Any, Any]:
+def _select() -> tuple[str, Any, Any, str | None]:
+    """Return NAME, `trt`, `cuda` and WHY_NOT_REAL."""
     wanted = os.environ.get("TRTLAB_BACKEND", "auto")
     if wanted not in ("auto", "tensorrt", "emulated"):
         raise BackendError(
             f"TRTLAB_BACKEND is {wanted!r}; it must be 'tensorrt', 'emulated' or unset."
         )
+    why_not_real = None
     if wanted != "emulated":
         try:
-            return ("tensorrt", *_real())
+            return ("tensorrt", *_real(), None)
         except BackendError:
             raise
         except Exception as error:  # pycuda raises its own types where no GPU answers
@@ -53,11 +55,13 @@ def _select() -> tuple[str, Any, Any]:
                     "Install requirements-gpu.lock on a machine with an NVIDIA GPU, or unset the "
                     "variable to use the emulation."
                 ) from error
-    return ("emulated", *_emulated())
+            why_not_real = f"{type(error).__name__}: {error}"
+    return ("emulated", *_emulated(), why_not_real)
 
 
-NAME, trt, cuda = _select()
+NAME, trt, cuda, WHY_NOT_REAL = _select()
 IS_EMULATED = NAME == "emulated"
+"""`WHY_NOT_REAL` is the error that led to the emulation, None where nothing had to be given up."""
 
 
 def device_context() -> AbstractContextManager[object]:
@@ -82,4 +86,4 @@ class _Current:
 
 _CONTEXT: AbstractContextManager[object] = nullcontext() if IS_EMULATED else _Current()
 
-__all__ = ["BADGE", "IS_EMULATED", "NAME", "cuda", "device_context", "trt"]
+__all__ = ["BADGE", "IS_EMULATED", "NAME", "WHY_NOT_REAL", "cuda", "device_context", "trt"]

@@ -1,5 +1,6 @@
 """`trtlab convert-to-onnx`, `convert-to-tensorrt` and `inspect`: making engines, looking inside."""
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,7 +82,8 @@ def convert_to_tensorrt(
     onnx: Annotated[Path, typer.Option(help="ONNX model to build from.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Engine file to write.")],
     precision: Annotated[
-        str, typer.Option(help="fp32, tf32, fp16 or int8 (which falls back to fp16, not fp32).")
+        str,
+        typer.Option(help="fp32, tf32, fp16 or int8 (permits fp16 too). Layers may stay in fp32."),
     ] = "fp16",
     max_batch_size: Annotated[
         int | None,
@@ -164,6 +166,8 @@ def convert_to_tensorrt(
     if json:
         print_json(sidecar.model_dump(mode="json"))
         return
+    for warning in sidecar.warnings:
+        print("Warning: " + " ".join(warning.split()), file=sys.stderr)
     say(f"Wrote {output} ({sidecar.engine_bytes / 1e6:.1f} MB) in {sidecar.build_seconds:.1f} s")
     say(f"Built by TensorRT {sidecar.tensorrt_version} on {sidecar.gpu or 'the CPU emulation'}")
 

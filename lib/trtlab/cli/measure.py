@@ -114,11 +114,15 @@ def _batch_sizes(option: list[str] | None, more: list[str] | None) -> list[int]:
     words = [
         word for text in [*(option or ["1,4,8,16"]), *(more or [])] for word in text.split(",")
     ]
-    if not all(word.isdigit() and int(word) > 0 for word in words):
+    try:
+        sizes = sorted({int(word) for word in words})
+    except ValueError:  # no number, or of more digits than Python reads
+        sizes = [0]
+    if sizes[0] < 1:
         raise typer.BadParameter(
             f"--batch-sizes takes whole numbers above 0; got {' '.join(words)}"
         )
-    return sorted({int(word) for word in words})
+    return sizes
 
 
 def visualize(

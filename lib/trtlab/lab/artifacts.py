@@ -17,7 +17,7 @@ from trtlab.calibration_cache import CalibrationCache
 from trtlab.data import cache_dir
 from trtlab.engines import current_gpu, load_engine
 from trtlab.errors import InputError, TrtLabError, of_the_course
-from trtlab.export import load_onnx
+from trtlab.export import batch_dimension, load_onnx
 from trtlab.files import sha256
 from trtlab.lab.provided_results import ENGINES, measure_provided
 from trtlab.models import shipped_weights
@@ -128,8 +128,8 @@ def _require_known(name: str) -> None:
 def _usable(path: Path) -> bool:
     try:
         if path.suffix == ".onnx":
-            load_onnx(path)
-        elif path.suffix == ".engine":
+            return batch_dimension(load_onnx(path)) is None  # the labs' engines take 1 to 32
+        if path.suffix == ".engine":
             load_engine(path)
         elif path.suffix == ".cache":
             CalibrationCache.read(path)

@@ -67,10 +67,11 @@ class IBuilderConfig(Managed):
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         """Limit a memory pool, in bytes. The emulation needs no workspace and records the limit."""
         expect(pool, MemoryPoolType, "pool")
-        if isinstance(pool_size, float) or not hasattr(pool_size, "__index__") or pool_size < 0:
+        whole = hasattr(pool_size, "__index__") and not isinstance(pool_size, float)
+        if not whole or not 0 <= pool_size < 1 << 64:  # a size_t
             raise TypeError(
-                "Incompatible function arguments: pool_size is a number of bytes, an int of at "
-                f"least 0, not {pool_size!r}."
+                "Incompatible function arguments: pool_size is a number of bytes, an int from 0 "
+                f"to 2**64 - 1, not {pool_size!r}."
             )
         self._pools[pool] = int(pool_size)
 
