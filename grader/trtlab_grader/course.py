@@ -177,10 +177,32 @@ def _toml(value: str | float) -> str:
 
 def _read_settings(path: Path) -> Settings:
     try:
-        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return Settings.model_validate(tomllib.loads(text))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CourseError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CourseError(f"{path}: {where}: {first['msg']}") from error
+        name = str(first["loc"][0])
+        why = f"{name}: {first['msg']}"
+        if first["type"] == "extra_forbidden":
+            why = f"there is no setting {name!r}; there are {', '.join(Settings.model_fields)}"
+        raise CourseError(f"{path}, line {_line_of(name, text)}: {why}.") from error
+
+
+def _line_of(name: str, text: str) -> int:
+    """Return the line on which a key of a TOML document stands.
+
+    Whatever the spelling of keys, tables and texts of several lines: it is the line before which
+    the document is whole and lacks the key.
+    """
+    lines = text.split("\n")
+    before = 0
+    for number in range(len(lines) + 1):
+        try:
+            if name in tomllib.loads("\n".join(lines[:number])):
+                break
+        except tomllib.TOMLDecodeError:
+            continue
+        before = number
+    return before + 1

@@ -5,15 +5,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtlab.backend import IS_EMULATED, NAME, trt
 from trtlab.doctor import Finding
 from trtlab.doctor import examine as examine_lab
+from trtlab.errors import BackendError
 from trtlab_grader.course import SETTINGS_FILE, Course, CourseError, open_course
 from trtlab_grader.dispatch import visible_gpus
-from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
+from trtlab_grader.nbgrader_glue.lock import LOCK_FILE
 from trtlab_grader.sandbox import Bubblewrap, SandboxError
 
 MIN_FREE_GIB = 10
+_NO_BACKEND = (BackendError, ImportError, OSError)  # the lab's findings say which, and what to do
 
 
 def examine(root: Path) -> list[Finding]:
@@ -34,11 +35,17 @@ def _sandbox() -> Finding:
 
 def _gpus() -> Finding:
     gpus = visible_gpus()
+    try:
+        from trtlab.backend import IS_EMULATED, NAME, WHY_NOT_REAL, trt
+    except _NO_BACKEND:
+        found = f"{len(gpus)} found, no backend"
+        return Finding(what="GPU", state="optional", found=found, remedy="mend the backend first")
     if IS_EMULATED:
+        why = f": {WHY_NOT_REAL}" if gpus and WHY_NOT_REAL else ""
         return Finding(
             what="GPU",
             state="optional",
-            found=f"{len(gpus)} found, TensorRT is emulated",
+            found=f"{len(gpus)} found, TensorRT is emulated{why}",
             remedy="tasks on speed stay open; grade again on a machine with a GPU and TensorRT",
         )
     return Finding(what="GPU", state="ok", found=f"{len(gpus)}, {NAME} {trt.__version__}")
@@ -60,7 +67,7 @@ def _course(root: Path) -> Iterator[Finding]:
             remedy="mend it" if known else "trtlab-grade init DIRECTORY; then cd there",
         )
         return
-    yield Finding(what="course", state="ok", found=str(course.root))
+    yield _folders(course)
     yield _gradebook(course)
     free = shutil.disk_usage(course.root).free / 2**30
     enough = free >= MIN_FREE_GIB
@@ -72,6 +79,21 @@ def _course(root: Path) -> Iterator[Finding]:
     )
 
 
+def _folders(course: Course) -> Finding:
+    """Find whether every command may write where it does: all of them take the lock first."""
+    folders = (course.submitted, course.release, course.autograded, course.feedback, course.records)
+    places = [course.root, course.root / LOCK_FILE, *folders]
+    for path in places:
+        if path.exists() and not os.access(path, os.W_OK):
+            return Finding(
+                what="course",
+                state="missing",
+                found=f"{path} cannot be written to",
+                remedy="see to it that you may write there, and that it is not mounted read-only",
+            )
+    return Finding(what="course", state="ok", found=str(course.root))
+
+
 def _upwards(root: Path) -> list[Path]:
     start = root.resolve()
     return [start, *start.parents]
@@ -79,6 +101,11 @@ def _upwards(root: Path) -> list[Path]:
 
 def _gradebook(course: Course) -> Finding:
     kind = course.gradebook_url.split(":")[0]
+    try:
+        from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
+    except _NO_BACKEND:
+        remedy = "mend the backend first"
+        return Finding(what="gradebook", state="optional", found="not opened", remedy=remedy)
     try:
         with open_gradebook(course) as gradebook:
             found = f"{kind}, {len(gradebook.students)} students"

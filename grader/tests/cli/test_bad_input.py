@@ -75,15 +75,25 @@ def test_init_names_a_gradebook_that_cannot_be_opened_without_its_password(
     assert "hunter2" not in line
 
 
+def test_init_refuses_options_that_a_course_contradicts(course: Course) -> None:
+    line = refused("init", course.root, "--name", "Another")
+    assert "has another name" in line
+    assert str(course.root / SETTINGS_FILE) in line
+    assert trtlab_grade("init", course.root, "--name", course.settings.name).status == 0
+    assert trtlab_grade("init", course.root).status == 0
+
+
 # --- settings, secret, gradebook, release, lock
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("memory_gib = 'much'", "memory_gib"),
-        ("memory = 8", "memory: Extra inputs are not permitted"),
-        ("cell_seconds = -1", "cell_seconds: Input should be greater than 0"),
+        ("memory_gib = 'much'", "line 1: memory_gib"),
+        ("# mine\n\nmemory_gb = 8", "line 3: there is no setting 'memory_gb'; there are name, "),
+        ('name = "x"\n[memory]\ngib = 8', "line 2: there is no setting 'memory'"),
+        ('name = """a\nmemory = 1"""\n"memory" = [\n8]', "line 3: there is no setting 'memory'"),
+        ("name = 'x'\ncell_seconds = -1", "line 2: cell_seconds: Input should be greater than 0"),
         ("not toml", "cannot be read"),
     ],
 )
@@ -207,6 +217,14 @@ def test_a_roster_that_cannot_be_used(
         roster.write_text(text)
     line = refused("collect", downloads.parent, "--roster", roster, "--course", course.root)
     assert words in line
+    assert not course.submitted.exists()
+
+
+def test_collecting_the_course_itself_is_refused(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(course.root)
+    assert "nobody handed that in" in refused("collect", ".")
     assert not course.submitted.exists()
 
 

@@ -33,14 +33,6 @@ LAYOUTS = {
         {f"101/{LAB}/{NOTEBOOK}": "ada's", f"101/{LAB}/{ENGINE}": "engine"}
         | {f"102/{LAB}/{NOTEBOOK}": "grace's"},
     ),
-    "moodle": (
-        {
-            f"Ada Lovelace_101_assignsubmission_file_/{NOTEBOOK}": "ada's",
-            f"Grace Hopper_102_assignsubmission_file/{NOTEBOOK}": "grace's",
-            "Grace Hopper_102_assignsubmission_onlinetext_/onlinetext.html": "text",
-        },
-        {f"101/{LAB}/{NOTEBOOK}": "ada's", f"102/{LAB}/{NOTEBOOK}": "grace's"},
-    ),
     "student and lab": (
         {
             f"class/ada/{LAB}/{NOTEBOOK}": "ada's",
@@ -72,6 +64,20 @@ def test_each_layout_arrives_where_nbgrader_looks(
     labs = {tuple(name.split("/")[:2]) for name in expected}
     assert {(taken.student, taken.assignment) for taken in collected.taken} == labs
     assert_nothing_is_left_over(course, tmp_path)
+
+
+def test_what_canvas_calls_late_is_told_and_counts_when_it_came(
+    course: Course, tmp_path: Path
+) -> None:
+    files, _ = LAYOUTS["canvas"]
+    collected = collect(course, in_zip(tmp_path, files))
+    assert {taken.student: taken.late for taken in collected.taken} == {"101": False, "102": True}
+    assert collected.taken_lines() == [
+        f"101 {LAB}: {NOTEBOOK}, {ENGINE}",
+        f"102 {LAB}: {NOTEBOOK} (late, says the LMS)",
+    ]
+    times = [taken.handed_in for taken in collected.taken]
+    assert times[0] == times[1]
 
 
 def test_nbgrader_reads_when_it_was_handed_in(course: Course, tmp_path: Path) -> None:
@@ -126,8 +132,99 @@ def test_collecting_again_keeps_the_newer_submission_and_replaces_the_older(
 
     (source / "ada" / NOTEBOOK).write_text("third")
     os.utime(source / "ada" / NOTEBOOK, (1_800_000_000,) * 2)
-    collect(course, source)
+    collected = collect(course, source)
     assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "third"}
+    (taken,) = collected.taken
+    aside = course.root / taken.set_aside
+    assert taken.set_aside in collected.taken_lines()[0]
+    assert [(aside / name).read_text() for name in (NOTEBOOK, ENGINE)] == ["second", "old"]
+
+    collected = collect(course, source)
+    assert [taken.set_aside for taken in collected.taken] == [""]
+    assert len(list((course.root / "set-aside").iterdir())) == 1
+
+
+def at(time: int, folder: Path, files: dict[str, str]) -> Path:
+    """Make a download whose files were changed at a time."""
+    source = in_folder(folder, files)
+    for name in files:
+        os.utime(source / name, (time,) * 2)
+    return source
+
+
+def test_a_notebook_is_never_replaced_by_what_it_makes(course: Course, tmp_path: Path) -> None:
+    collect(course, at(1_600_000_000, tmp_path / "first", {f"ada/{NOTEBOOK}": "ada's work"}))
+    later = at(1_700_000_000, tmp_path / "later", {f"ada/{ENGINE}": "e"})
+    collected = collect(course, later)
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "ada's work"}
+    assert collected.taken == []
+    assert "no notebook" in reasons(collected)[f"ada/{LAB}"]
+    assert "stays in submitted/" in reasons(collected)[f"ada/{LAB}"]
+
+    last = at(1_650_000_000, tmp_path / "last", {f"ada/{NOTEBOOK}": "better"})
+    collect(course, last)
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "better"}
+
+
+def test_a_notebook_that_cannot_be_copied_leaves_the_one_that_is_there(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(course, at(1_600_000_000, tmp_path / "first", {f"ada/{NOTEBOOK}": "ada's work"}))
+    copy = downloads.Download.copy
+    monkeypatch.setattr(
+        downloads.Download,
+        "copy",
+        lambda self, to: "it is damaged" if to.name == NOTEBOOK else copy(self, to),
+    )
+    files = {f"ada/{NOTEBOOK}": "x", f"ada/{ENGINE}": "e"}
+    collect(course, at(1_700_000_000, tmp_path / "later", files))
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "ada's work"}
+
+
+def test_a_notebook_is_taken_even_where_something_newer_lies_without_one(
+    course: Course, tmp_path: Path
+) -> None:
+    collect(course, at(1_700_000_000, tmp_path / "newer", {f"ada/{ENGINE}": "e"}))
+    older = at(1_600_000_000, tmp_path / "older", {f"ada/{NOTEBOOK}": "ada's work"})
+    (taken,) = collect(course, older).taken
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "ada's work"}
+    assert (course.root / taken.set_aside / ENGINE).read_text() == "e"
+
+
+def test_an_interruption_between_the_old_and_the_new_brings_the_old_back(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect(course, at(1_600_000_000, tmp_path / "first", {f"ada/{NOTEBOOK}": "first"}))
+    rename = os.rename
+
+    def interrupted(source: Path, target: Path) -> None:
+        if ".collect-" in str(source):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect(course, at(1_700_000_000, tmp_path / "later", {f"ada/{NOTEBOOK}": "second"}))
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "first"}
+
+
+@pytest.mark.parametrize("where", [".", "source", "..", "elsewhere/link"])
+def test_a_folder_that_has_to_do_with_the_course_is_refused(
+    course: Course, tmp_path: Path, where: str
+) -> None:
+    for name in (f"source/{LAB}/{NOTEBOOK}", f"release/{LAB}/{NOTEBOOK}"):
+        (course.root / name).parent.mkdir(parents=True)
+        (course.root / name).write_text("the instructor's")
+    (course.root / "elsewhere").mkdir()
+    (course.root / "elsewhere" / "link").symlink_to(course.root)
+    with pytest.raises(DataError, match="nobody handed that in"):
+        collect(course, course.root / where)
+    assert submitted(course) == {}
+
+
+def test_a_zip_may_lie_in_the_course(course: Course) -> None:
+    collect(course, in_zip(course.root, {f"ada/{NOTEBOOK}": "ada's"}))
+    assert submitted(course) == {f"ada/{LAB}/{NOTEBOOK}": "ada's"}
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,25 @@ from trtlab_grader.cli.common import HERE, CourseOption
 def init(
     directory: Annotated[Path, typer.Argument(help="The course directory to make.")],
     name: Annotated[
-        str, typer.Option(help="What the course is called on feedback and reports.")
-    ] = "TensorRT lab",
+        str | None,
+        typer.Option(help="What feedback and reports call the course; default: TensorRT lab."),
+    ] = None,
     gradebook: Annotated[
-        str,
+        str | None,
         typer.Option(help="URL of a PostgreSQL database; default: SQLite in the directory."),
-    ] = "",
+    ] = None,
 ) -> None:
     """Make a course directory: the notebooks, their release, nbgrader's settings, a gradebook.
 
-    Run again, it adds what is missing and overwrites nothing that you have edited. Keep .secret to
-    yourself: the images and inputs that work is graded on are drawn from it.
+    Run again, it adds what is missing and overwrites nothing; settings are then course.toml's to
+    change. Keep .secret to yourself: images and inputs that work is graded on are drawn from it.
     """
     from trtlab_grader.course import Settings
     from trtlab_grader.nbgrader_glue.setup import init_course
 
-    course = init_course(directory, Settings(name=name, gradebook=gradebook))
+    asked = {"name": name, "gradebook": gradebook}
+    given = {key: value for key, value in asked.items() if value is not None}
+    course = init_course(directory, Settings.model_validate(given))
     say(f"Course directory: {course.root}")
     say(f"Edit the labs in:  {course.source}, then run `trtlab-grade release`")
     say(f"Give to students:  {course.release}")
@@ -51,7 +54,7 @@ def collect(
     course: CourseOption = HERE,
     roster: Annotated[
         Path | None,
-        typer.Option(help="CSV that maps names in the LMS to ids: columns name, id; see docs."),
+        typer.Option(help="CSV: names in the LMS to ids, columns name, id; Moodle needs one."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -59,6 +62,7 @@ def collect(
 
     What is taken and what is refused is listed with the reason; a refused file stops no other. The
     newest of a file counts, and what was graded before is graded again only where it has changed.
+    What a newer submission takes the place of goes to set-aside/.
     """
     from trtlab_grader.course import open_course
     from trtlab_grader.lms.collect import collect as collect_into

@@ -1,12 +1,15 @@
 """Submissions from an LMS into submitted/{student}/{assignment}/, for nbgrader to find.
 
 A submission is put together beside submitted/ and then renamed into it, so that nothing
-half-written is ever graded. What is not taken is reported, and stops nothing else.
+half-written is ever graded. What is not taken is reported, and stops nothing else. What a newer
+submission takes the place of is set aside, not deleted: it may be all that there is of it.
 """
 
+import filecmp
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -15,12 +18,13 @@ from typing import Any
 
 from trtlab.errors import DataError
 from trtlab.lab.exchange import ExchangeError, read_bytes
-from trtlab_grader.course import Course
+from trtlab_grader.course import LABS, Course
 from trtlab_grader.lms.downloads import Download, Refused, open_downloads
 from trtlab_grader.lms.naming import Place, place_of
 from trtlab_grader.lms.roster import Person, Roster, read_roster, student_id_problem
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
+from trtlab_grader.nbgrader_glue.reading import SET_ASIDE
 
 TIMESTAMP = "timestamp.txt"
 _LONGEST_NAME = 128  # in nbgrader's database; PostgreSQL insists on it
@@ -34,12 +38,22 @@ class Taken:
     Attributes:
         handed_in: time of its newest file, ISO 8601, UTC.
         files: what it consists of.
+        late: whether the LMS calls it late.
+        set_aside: where the one is now that was in its place, in the course; empty if none was.
     """
 
     student: str
     assignment: str
     handed_in: str
     files: tuple[str, ...]
+    late: bool = False
+    set_aside: str = ""
+
+    def line(self) -> str:
+        """Return it in words."""
+        late = " (late, says the LMS)" if self.late else ""
+        before = f"; the one before is in {self.set_aside}" if self.set_aside else ""
+        return f"{self.student} {self.assignment}: {', '.join(self.files)}{late}{before}"
 
 
 @dataclass
@@ -55,7 +69,7 @@ class Collected:
 
     def taken_lines(self) -> list[str]:
         """Return a line for each submission."""
-        return [f"{t.student} {t.assignment}: {', '.join(t.files)}" for t in self.taken]
+        return [submission.line() for submission in self.taken]
 
     def refused_lines(self) -> list[str]:
         """Return a line for each file that was not taken."""
@@ -76,8 +90,8 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
     """Take submissions out of a folder or zip of downloads.
 
     Where a student handed in a file several times, the newest counts. What is older than what
-    submitted/ has already is refused. The gradebook gets names and LMS numbers too, from the roster
-    where there is one.
+    submitted/ has already is refused, and so is what has no notebook where submitted/ has one. The
+    gradebook gets names and LMS numbers too, from the roster where there is one.
 
     Args:
         course: where to.
@@ -86,8 +100,10 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
 
     Raises:
         CourseError: if a grader is at work in the course, or its gradebook cannot be opened.
-        DataError: if the download or the roster cannot be read, or the disk is too small for it.
+        DataError: if the download or the roster cannot be read, the disk is too small for it, or
+            the download is a folder that has to do with the course itself.
     """
+    _require_apart(course, downloads)
     people = read_roster(roster) if roster else None
     with course_lock(course), open_downloads(downloads) as (found, refused):
         result = Collected(refused=refused)
@@ -102,6 +118,16 @@ def collect(course: Course, downloads: Path, roster: Path | None = None) -> Coll
         elif taken:
             _enter_lms_names(course, taken, submissions)
     return result
+
+
+def _require_apart(course: Course, downloads: Path) -> None:
+    """Refuse a folder in which release/ and source/ would be taken for students."""
+    folder, root = downloads.resolve(), course.root.resolve()
+    if folder.is_dir() and (folder.is_relative_to(root) or root.is_relative_to(folder)):
+        raise DataError(
+            f"{folder} is the course directory {root}, lies in it or contains it: nobody handed "
+            "that in. Name the zip that your LMS gave you, or unpack it somewhere else."
+        )
 
 
 def _by_submission(
@@ -136,17 +162,21 @@ def _student(place: Place, people: Roster | None) -> str | Refused:
     if people is not None:
         found = people.find(place.name, place.lms_id)
         return found.id if isinstance(found, Person) else Refused(place.name, found)
+    if place.moodle:
+        why = "Moodle tells a student by name only, so it takes a roster: --roster names.csv"
+        return Refused(place.name, why)
     student = place.lms_id or place.name
     problem = student_id_problem(student)
     return Refused(place.name, problem) if problem else student
 
 
 def _refuse_ambiguous(course: Course, files: dict[str, list[_File]], result: Collected) -> None:
-    """Refuse students who may be two: several folders, or ids that differ in case only."""
+    """Refuse students who may be two: by their folders, the LMS, or ids that differ in case."""
     homes: dict[str, set[str]] = {}
     for student, theirs in files.items():
         known = homes.setdefault(student.casefold(), set())
         known.update(file.place.home or student for file in theirs)
+        known.update(*(accounts for accounts in _accounts(theirs) if len(accounts) > 1))
     for folder in course.submitted.glob("*"):
         if folder.name.casefold() in homes and folder.name not in files:
             homes[folder.name.casefold()].add(f"{folder.name} (in submitted/)")
@@ -155,6 +185,14 @@ def _refuse_ambiguous(course: Course, files: dict[str, list[_File]], result: Col
         if len(alike) > 1:
             why = f"it is not clear whose it is; there are {', '.join(sorted(alike))}"
             result.refused += [Refused(file.download.name, why) for file in files.pop(student)]
+
+
+def _accounts(theirs: Iterable[_File]) -> Iterable[set[str]]:
+    """Yield sets in which each member is somebody else to the LMS."""
+    yield {f"number {file.place.lms_id}" for file in theirs if file.place.lms_id}
+    for lab in LABS:
+        places = [file.place for file in theirs if file.place.assignment == lab]
+        yield {place.moodle for place in places if place.moodle}
 
 
 def _require_space(course: Course, submissions: Iterable[list[_File]]) -> None:
@@ -176,16 +214,36 @@ def _take(
     result: Collected,
 ) -> None:
     """Put one submission in place."""
-    label = f"{student}/{assignment}"
+    label, notebook = f"{student}/{assignment}", f"{assignment}.ipynb"
     handed_in = max(file.download.modified for file in files)
     target = course.submitted / student / assignment
     if target.parent.is_symlink() or target.is_symlink():
         result.refused.append(Refused(label, f"{target} is a link; remove it"))
         return
-    if handed_in < _time_of(target):
+    there = os.path.lexists(target / notebook)
+    # A notebook counts for more than the time of what it makes: without it nothing can be graded.
+    first = not there and any(file.place.file == notebook for file in files)
+    if handed_in < _time_of(target) and not first:
         result.refused.append(Refused(label, "submitted/ has a newer one"))
         return
     folder = staging / student / assignment
+    kept = _copied(files, folder, result)
+    if not kept:
+        return
+    if notebook not in kept:
+        stays = "; the submission with one stays in submitted/" if there else ""
+        result.refused.append(Refused(label, f"there is no notebook, only what it makes{stays}"))
+        if there:
+            return
+    (folder / TIMESTAMP).write_text(handed_in.strftime(_TIME) + "\n", encoding="ascii")
+    before = _put(course, folder, target)
+    late = any(file.place.late for file in files if file.place.file in kept)
+    time_of_it = handed_in.isoformat(timespec="seconds")
+    result.taken.append(Taken(student, assignment, time_of_it, tuple(kept), late, before))
+
+
+def _copied(files: Iterable[_File], folder: Path, result: Collected) -> list[str]:
+    """Copy files into a new folder; return the names of those that could be."""
     folder.mkdir(parents=True)
     kept = []
     for file in sorted(files, key=lambda file: file.place.file):
@@ -196,18 +254,35 @@ def _take(
             result.refused.append(Refused(file.download.name, problem))
         else:
             kept.append(file.place.file)
-    if not kept:
-        return
-    if f"{assignment}.ipynb" not in kept:
-        result.refused.append(Refused(label, "there is no notebook, only what it makes"))
-    (folder / TIMESTAMP).write_text(handed_in.strftime(_TIME) + "\n", encoding="ascii")
+    return kept
+
+
+def _put(course: Course, folder: Path, target: Path) -> str:
+    """Rename a submission to where it belongs; return where in the course the one before is now."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        os.rename(target, staging / student / f"{assignment}.before")
-    os.rename(folder, target)
-    result.taken.append(
-        Taken(student, assignment, handed_in.isoformat(timespec="seconds"), tuple(kept))
-    )
+    if not target.exists():
+        os.rename(folder, target)
+        return ""
+    if _same(folder, target):
+        return ""
+    name = Path(SET_ASIDE, f"{time.time_ns()}", *target.parts[-2:])
+    aside = course.root / name
+    aside.parent.mkdir(parents=True)
+    os.rename(target, aside)
+    try:
+        os.rename(folder, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    return name.as_posix()
+
+
+def _same(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    if names != sorted(path.name for path in other.iterdir()):
+        return False
+    _, different, unreadable = filecmp.cmpfiles(one, other, names, shallow=False)
+    return not different and not unreadable
 
 
 def _time_of(folder: Path) -> datetime:

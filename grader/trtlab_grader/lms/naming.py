@@ -3,6 +3,9 @@
 Canvas     submissions.zip: lovelaceada_12345_67890_02-build.ipynb, with LATE_ before the numbers
 Moodle     Ada Lovelace_12345_assignsubmission_file_/02-build.ipynb
 folders    ada/02-build/02-build.ipynb, or ada/02-build.ipynb
+
+Canvas's first number is the user's, everywhere. Moodle's is another one for the same student in
+each assignment, so that it tells two students of one name apart and says nothing of who they are.
 """
 
 import re
@@ -14,8 +17,8 @@ from trtlab_grader.course import LABS
 DELIVERABLES = {name: lab for name, lab in MADE_IN.items() if lab} | {"report.html": "06-report"}
 """What is handed in beside the notebooks -> its lab."""
 
-_CANVAS = re.compile(r"(?P<name>[^_/]+)_(?:LATE_)?(?P<id>\d+)_(?P<attempt>\d+)_(?P<file>.+)")
-_MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
+_CANVAS = re.compile(r"(?P<name>[^_/]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<attempt>\d+)_(?P<file>.+)")
+_MOODLE = re.compile(r"(?P<name>.+)_\d+_assignsubmission_file_?")
 # Canvas numbers what is handed in again, browsers what is downloaded again.
 _AGAIN = re.compile(r"(?P<stem>.+?)(?:-(?P<canvas>\d+)| ?\((?P<browser>\d+)\))?(?P<suffix>\.\w+)")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
@@ -27,11 +30,13 @@ class Place:
 
     Attributes:
         name: what the LMS calls the student; the folder's name where there is no LMS.
-        lms_id: the LMS's number for them, if it gives one.
+        lms_id: Canvas's number for them; None elsewhere.
         assignment: one of LABS.
         file: its name there.
         attempt: the higher, the later; by the LMS's own numbers.
         home: the path of the student's folder where there is no LMS, else empty.
+        moodle: Moodle's folder of the student for one assignment, else empty.
+        late: whether Canvas says so.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Place:
     file: str
     attempt: tuple[int, int] = (0, 0)
     home: str = ""
+    moodle: str = ""
+    late: bool = False
 
 
 def place_of(parts: tuple[str, ...]) -> Place | str | None:
@@ -49,9 +56,13 @@ def place_of(parts: tuple[str, ...]) -> Place | str | None:
     canvas = _CANVAS.fullmatch(parts[-1])
     moodle = next(filter(None, map(_MOODLE.fullmatch, parts[:-1])), None)
     if moodle:
-        return _placed(moodle["name"], moodle["id"], parts[-1], 0)
+        placed = _placed(moodle["name"], None, parts[-1], 0)
+        return replace(placed, moodle=moodle[0]) if isinstance(placed, Place) else placed
     if canvas:
-        return _placed(canvas["name"], canvas["id"], canvas["file"], int(canvas["attempt"]))
+        number, attempt = canvas["id"], int(canvas["attempt"])
+        placed = _placed(canvas["name"], number, canvas["file"], attempt)
+        late = canvas["late"] is not None
+        return replace(placed, late=late) if isinstance(placed, Place) else placed
     return _in_folders(parts)
 
 

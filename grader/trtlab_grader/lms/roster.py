@@ -34,14 +34,21 @@ class Roster:
     def find(self, name: str, lms_id: str | None) -> Person | str:
         """Return the student that the LMS calls so, or why there is none.
 
-        The LMS's number decides where the roster has it, else the name, whatever its spaces, case
-        and order of first and last name.
+        A name is the same whatever its spaces, case and order of first and last name. Canvas's
+        number tells students of one name apart, and finds one whose name the roster has not; where
+        it says another one than the name, neither is believed.
+
+        Args:
+            name: in the LMS.
+            lms_id: Canvas's number; None from elsewhere.
         """
+        named = [person for person in self.people if _key(name) in _keys(person)]
         if lms_id is not None:
             numbered = [person for person in self.people if person.lms_id == lms_id]
-            if len(numbered) == 1:
-                return numbered[0]
-        named = [person for person in self.people if _key(name) in _keys(person)]
+            fitting = [person for person in named if person.lms_id in ("", lms_id)]
+            if named and (not fitting or (numbered and numbered[0] not in named)):
+                return _contradiction(name, lms_id, named, numbered)
+            named = numbered or fitting
         if len(named) == 1:
             return named[0]
         return f"{len(named) or 'none'} in the roster called {name!r}"
@@ -61,7 +68,8 @@ def read_roster(path: Path) -> Roster:
     """Read a CSV with the columns name and id, and any of the others of Person.
 
     Raises:
-        DataError: if it cannot be read, lacks a column, or an id is unusable or there twice.
+        DataError: if it cannot be read or lacks a column, if an id is unusable, or if an id or an
+            lms_id is there twice.
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
@@ -74,18 +82,31 @@ def read_roster(path: Path) -> Roster:
     people = []
     for number, row in enumerate(rows, start=2):
         if not {"name", "id"} <= row.keys():
-            there = ", ".join(str(column) for column in row)
-            raise DataError(f"The roster {path} needs the columns name and id; it has {there}.")
+            has = ", ".join(str(column) for column in row)
+            raise DataError(f"The roster {path} needs the columns name and id; it has {has}.")
         values = {column: (row.get(column) or "").strip() for column in Person.__annotations__}
         problem = student_id_problem(values["id"])
         if problem:
             raise DataError(f"{path}, line {number}: {problem}.")
         people.append(Person(**values))
-    ids = [person.id.casefold() for person in people]
-    twice = sorted({person for person in ids if ids.count(person) > 1})
-    if twice:
-        raise DataError(f"{path}: the id {twice[0]} is there more than once.")
+    columns = {
+        "id": [person.id.casefold() for person in people],
+        "lms_id": [person.lms_id for person in people if person.lms_id],
+    }
+    for column, there in columns.items():
+        twice = sorted({value for value in there if there.count(value) > 1})
+        if twice:
+            raise DataError(f"{path}: the {column} {twice[0]} is there more than once.")
     return Roster(people)
+
+
+def _contradiction(name: str, lms_id: str, named: list[Person], numbered: list[Person]) -> str:
+    called = ", ".join(f"{person.id} (lms_id {person.lms_id or 'empty'})" for person in named)
+    number = f"{numbered[0].id}'s" if numbered else "nobody's"
+    return (
+        f"the name {name!r} is in the roster that of {called}, and the number {lms_id} {number}: "
+        "correct the roster's lms_id"
+    )
 
 
 def _keys(person: Person) -> set[str]:
