@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from nbgrader.api import Gradebook, MissingEntry
+
 from trtlab.errors import InputError
 from trtlab_grader.course import Course, CourseError
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
@@ -22,11 +24,12 @@ def return_feedback(course: Course, students: Collection[str] = ()) -> Iterator[
 
     Raises:
         InputError: if nothing of a student that was named has been graded.
-        CourseError: if nothing has been graded, or something cannot be read.
+        CourseError: if nothing has been graded, or something cannot be read. Also, once all other
+            pages are written, if something is not in the gradebook: those students get none.
         OutputError: if a page cannot be written.
     """
     store = Store(course.records)
-    graded = _by_student(store.all_latest())
+    graded = _by_student(_records(course))
     if not graded:
         raise CourseError(
             "Nothing has been graded yet, so there is no feedback: run `trtlab-grade autograde`."
@@ -36,9 +39,14 @@ def return_feedback(course: Course, students: Collection[str] = ()) -> Iterator[
         raise InputError(
             f"Nothing of {', '.join(unknown)} has been graded; graded are {', '.join(graded)}."
         )
+    absent: list[str] = []
     with open_gradebook(course) as gradebook:
         for student, records in graded.items():
             if students and student not in students:
+                continue
+            lacking = [f"{student} {r.assignment}" for r in records if not _is_in(gradebook, r)]
+            if lacking:
+                absent += lacking
                 continue
             charts = [
                 (path.stem, path.read_bytes())
@@ -49,6 +57,11 @@ def return_feedback(course: Course, students: Collection[str] = ()) -> Iterator[
             yield write_feedback(
                 course.feedback / student, course.settings.name, records, grades, charts
             )
+    if absent:
+        raise CourseError(
+            f"No feedback was written for {', '.join(absent)}: graded, but not in the gradebook. "
+            "Run `trtlab-grade autograde`, which enters what is missing."
+        )
 
 
 def write_report(course: Course, path: Path | None = None) -> Path:
@@ -57,7 +70,7 @@ def write_report(course: Course, path: Path | None = None) -> Path:
     Raises:
         CourseError, OutputError: if something cannot be read or written.
     """
-    records = Store(course.records).all_latest()
+    records = _records(course)
     by_student = _by_student(records)
     with open_gradebook(course) as gradebook:
         enrolled = {student.id for student in gradebook.students} | set(by_student)
@@ -81,6 +94,23 @@ def write_report(course: Course, path: Path | None = None) -> Path:
     return write_class_report(
         path or course.root / REPORT, course.settings.name, records, grades, pairs
     )
+
+
+def _records(course: Course) -> list[LabRecord]:
+    """Return the newest records, without those of students who are no longer in submitted/."""
+    return [
+        record
+        for record in Store(course.records).all_latest()
+        if (course.submitted / record.student).is_dir()
+    ]
+
+
+def _is_in(gradebook: Gradebook, record: LabRecord) -> bool:
+    try:
+        gradebook.find_submission(record.assignment, record.student)
+    except MissingEntry:
+        return False
+    return True
 
 
 def _by_student(records: Collection[LabRecord]) -> dict[str, list[LabRecord]]:

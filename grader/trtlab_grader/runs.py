@@ -13,6 +13,8 @@ from trtlab_grader.course import Course
 from trtlab_grader.dispatch import Job, Progress, dispatch
 from trtlab_grader.earlier import still_open, to_grade_before
 from trtlab_grader.grading import grade_job
+from trtlab_grader.nbgrader_glue.config import settings_of
+from trtlab_grader.nbgrader_glue.entered import entered_text
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.writer import write_grades
@@ -74,14 +76,16 @@ def autograde(
 
     Raises:
         CourseError: if another grader is at work, a lab was not released, or the gradebook cannot
-            be opened.
+            be opened, or nbgrader_config.py not be run.
         InputError: if a student or a lab that was named does not exist.
         DispatchError, SandboxError: if nothing can be graded here.
     """
     outcome = Outcome()
     with course_lock(course):
+        # Rather told now than after hours of grading.
+        settings_of(course)
         with open_gradebook(course):
-            pass  # rather told now than after hours of grading
+            pass
         everything = find_submissions(course)
         keys = keys_of(course, everything)
         store = Store(course.records)
@@ -152,14 +156,14 @@ def _graded(
 
 
 def _enter(course: Course, submission: Submission, record: LabRecord, outcome: Outcome) -> None:
-    """Enter a record into the gradebook, unless it is there."""
+    """Enter a record into the gradebook, unless it is there as it was entered."""
     note = Store(course.records).entered(record.student, record.assignment)
-    stamp = f"{record.key} {record.started}\n"
-    if not note.is_file() or note.read_text(encoding="utf-8") != stamp:
+    there = entered_text(course, record)
+    if not there or not note.is_file() or note.read_text(encoding="utf-8") != there:
         written = write_grades(course, [record])
         problem = written.failed.get((record.student, record.assignment))
         if problem is not None:
             outcome.failed[submission] = f"it was graded, but not entered: {problem}"
             return
-        write_text(note, stamp)
+        write_text(note, entered_text(course, record))
     outcome.records[submission] = record

@@ -1,6 +1,7 @@
 """An instructor gets a course directory that nbgrader's own commands work in."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from nbgrader.api import Gradebook
 
 from gradebook.conftest import LAB, graded_cells
 from trtlab.checks.tasks import TASKS
-from trtlab_grader.course import LABS, SECRET_FILE, Course, CourseError
+from trtlab_grader.course import LABS, SECRET_FILE, Course, CourseError, Settings
 from trtlab_grader.nbgrader_glue.setup import init_course, release_course, solutions
 
 ROOT = Path(__file__).parents[3]
@@ -62,11 +63,44 @@ def test_init_again_changes_nothing_that_the_instructor_has_edited(course: Cours
     init_course(course.root)
     after = files(course.root)
     new = {name for name in after if before.get(name) != after[name]}
-    assert new - {"gradebook.db"} == {
-        "source/01-export/pipeline.svg",
-        f"release/{LAB}/{LAB}.ipynb",
-    }
-    assert b"A remark." in after[f"release/{LAB}/{LAB}.ipynb"]
+    assert new - {"gradebook.db"} == {"source/01-export/pipeline.svg"}
+
+
+def test_init_again_releases_only_what_is_missing(course: Course) -> None:
+    for lab in (LAB, "01-export"):
+        path = course.source / lab / f"{lab}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[0].source += "\n\nA remark."
+        nbformat.write(notebook, path)
+    before = files(course.release)
+    shutil.rmtree(course.release / LAB)
+    init_course(course.root)
+    after = files(course.release)
+    assert b"A remark." in after[f"{LAB}/{LAB}.ipynb"]
+    assert {name for name in before if before[name] != after[name]} == {f"{LAB}/{LAB}.ipynb"}
+
+
+def test_init_again_fills_a_new_gradebook_and_leaves_the_release(course: Course) -> None:
+    released = {path: path.stat().st_mtime_ns for path in course.release.rglob("*")}
+    (course.root / "gradebook.db").unlink()
+    init_course(course.root)
+    with Gradebook(course.gradebook_url) as fresh:
+        assert sum(assignment.max_score for assignment in fresh.assignments) == 100
+    assert {path: path.stat().st_mtime_ns for path in course.release.rglob("*")} == released
+
+
+@pytest.mark.parametrize(
+    "asked", [Settings(name="Another"), Settings(gradebook="postgresql://me:hunter2@host/x")]
+)
+def test_init_again_with_another_setting_is_refused(course: Course, asked: Settings) -> None:
+    (name,) = asked.model_fields_set
+    (course.root / "nbgrader_config.py").unlink()
+    before = files(course.root)
+    with pytest.raises(CourseError, match=rf"course\.toml .* another {name}.* edit") as refused:
+        init_course(course.root, asked)
+    assert "hunter2" not in str(refused.value)
+    assert files(course.root) == before
+    init_course(course.root, course.settings)
 
 
 def test_a_source_that_nbgrader_refuses_leaves_the_earlier_release(course: Course) -> None:

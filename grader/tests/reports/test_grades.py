@@ -128,6 +128,15 @@ def test_a_student_whom_the_gradebook_does_not_know_has_nothing(gradebook: Grade
     assert (grades.points, grades.open_points, dict(grades.tasks)) == (0, 0, {})
 
 
+def test_a_lab_that_the_gradebook_does_not_have_counts_by_its_record(gradebook: Gradebook) -> None:
+    enter(gradebook, "check-2-1", 4.0, None)
+    records = [sample_class.record("ada", lab, 0.6) for lab in (1, 2)]
+    grades = grades_from_gradebook(gradebook, "ada", records)
+    assert grades.points_of_lab(1) == pytest.approx(records[0].points)
+    assert records[0].points > 0
+    assert grades.points_of_lab(2) == 4
+
+
 def test_without_a_gradebook_the_checks_points_count() -> None:
     records = [sample_class.record("ada", lab, 0.6) for lab in range(1, 7)]
     grades = grades_from_records("ada", records)

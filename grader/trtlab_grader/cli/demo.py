@@ -48,7 +48,7 @@ def demo(
         outcome = autograde(course, sandbox=sandbox, jobs=jobs, on_event=view)
     pages = list(track(return_feedback(course), "Feedback"))
     report = write_report(course)
-    print_class(CLASS, outcome, out)
+    print_class(course, CLASS, outcome, out)
     if pages:
         say(f"Feedback:     {pages[0]} and {len(pages) - 1} more")
     say(f"Class report: {report}")

@@ -82,9 +82,9 @@ def autograde(
         print("What has been graded is kept; the same command goes on.", file=sys.stderr)
         raise
     if json:
-        print_json(summary(outcome))
+        print_json(summary(opened, outcome))
     else:
-        print_summary(outcome, out)
+        print_summary(opened, outcome, out)
     if outcome.failed:
         raise typer.Exit(1)
 

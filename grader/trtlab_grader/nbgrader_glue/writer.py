@@ -14,7 +14,7 @@ from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
 from trtlab_grader.course import Course
-from trtlab_grader.nbgrader_glue.config import configure
+from trtlab_grader.nbgrader_glue.config import place_in_config, settings_of
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.reading import SetLinksAside
 from trtlab_grader.records import LabRecord
@@ -52,10 +52,12 @@ def write_grades(
         progress: called after each.
 
     Raises:
-        CourseError: if another grader is at work in the course.
+        CourseError: if another grader is at work in the course, or its nbgrader_config.py cannot
+            be run.
     """
     by_name = {(record.student, record.assignment): record for record in records}
-    config = configure(course, lambda student, assignment, _: by_name[student, assignment])
+    config = settings_of(course)
+    config.GradeFromRecord.record_for = lambda student, assignment, _: by_name[student, assignment]
     result = Written()
     with course_lock(course), warnings.catch_warnings():
         # nbgrader relies on a cascade of SQLAlchemy's that is to be dropped one day.
@@ -66,7 +68,7 @@ def write_grades(
             # Whatever is wrong with one submission is reported and stops none of the others.
             except Exception as error:
                 _log.exception("%s's %s could not be entered", *name)
-                result.failed[name] = f"{type(error).__name__}: {error}"
+                result.failed[name] = f"{type(error).__name__}: {error}{place_in_config(error)}"
             else:
                 result.written.append(name)
             progress(record)

@@ -113,7 +113,8 @@ def grades_from_gradebook(
     Args:
         gradebook: open.
         student: nbgrader's id.
-        records: the student's; they tell why a task is not graded yet.
+        records: the student's; they tell why a task is not graded yet. One of a submission that
+            is not in the gradebook counts by itself.
     """
     recorded = {number: task for record in records for number, task in record.tasks.items()}
     tasks: dict[str, TaskGrade] = {}
@@ -123,6 +124,8 @@ def grades_from_gradebook(
         try:
             submission = gradebook.find_submission(assignment, student)
         except MissingEntry:
+            own = [record for record in records if record.assignment == assignment]
+            tasks.update(grades_from_records(student, own).tasks)
             continue
         penalties[assignment] = submission.late_submission_penalty or 0.0
         said, others = _comments(submission)
