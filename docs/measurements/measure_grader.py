@@ -67,9 +67,8 @@ def main() -> None:
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
     for lab in labs if arguments.what != "complete" else ():  # that has no time to measure
-        provide(
-            LABS.index(lab) + 1, gpu_lease("exclusive")
-        )  # made once for whoever grades; in nobody's time
+        # Made once for whoever grades; in nobody's time.
+        provide(LABS.index(lab) + 1, gpu_lease("exclusive"))
     with tempfile.TemporaryDirectory(prefix="trtlab-measure-") as folder:
         root = Path(folder)
         if arguments.what == "class":

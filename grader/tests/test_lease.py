@@ -4,6 +4,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -79,13 +81,22 @@ def test_gpus_are_leased_one_by_one(tmp_path: Path) -> None:
         pass
 
 
-def waiting_to_measure(folder: Path, patience_s: float) -> subprocess.Popen[str]:
-    """Start a process that waits for an exclusive lease, for a while without shutting the gate."""
-    return subprocess.Popen(
+@contextmanager
+def somebody_waiting(
+    folder: Path, patience_s: float
+) -> Iterator[tuple["subprocess.Popen[str]", "subprocess.Popen[str]"]]:
+    """Yield a process that shares the GPU, and one that waits to have it alone."""
+    sharing = holder("shared", folder)
+    waiting = subprocess.Popen(
         [sys.executable, "-c", HOLD, "exclusive", str(folder), str(patience_s)],
         stdout=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield sharing, waiting
+    finally:
+        stop(sharing)
+        stop(waiting)
 
 
 def is_free_to_share(folder: Path) -> bool:
@@ -104,43 +115,28 @@ def wait_until_shut(folder: Path) -> None:
 
 
 def test_a_measurement_that_waited_long_goes_before_later_shared_work(tmp_path: Path) -> None:
-    sharing = holder("shared", tmp_path)
-    waiting = waiting_to_measure(tmp_path, patience_s=0.5)
-    try:
+    with somebody_waiting(tmp_path, patience_s=0.5) as (sharing, waiting):
         wait_until_shut(tmp_path)
         stop(sharing)
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "held\n"
-    finally:
-        stop(sharing)
-        stop(waiting)
 
 
 def test_until_then_others_may_begin(tmp_path: Path) -> None:
-    sharing = holder("shared", tmp_path)
-    waiting = waiting_to_measure(tmp_path, patience_s=600)
-    try:
+    with somebody_waiting(tmp_path, patience_s=600) as (sharing, waiting):
         time.sleep(2)  # more than it takes to start waiting
         assert is_free_to_share(tmp_path)
         stop(sharing)
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "held\n"
         assert not is_free_to_share(tmp_path)
-    finally:
-        stop(sharing)
-        stop(waiting)
 
 
 def test_whoever_dies_while_waiting_leaves_the_gate_open(tmp_path: Path) -> None:
-    sharing = holder("shared", tmp_path)
-    waiting = waiting_to_measure(tmp_path, patience_s=0)
-    try:
+    with somebody_waiting(tmp_path, patience_s=0) as (_, waiting):
         wait_until_shut(tmp_path)
         stop(waiting)
         assert is_free_to_share(tmp_path)
-    finally:
-        stop(sharing)
-        stop(waiting)
 
 
 def test_measurements_that_wait_go_one_after_the_other_before_shared_work(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from trtlab.backend import IS_EMULATED, NAME
 from trtlab.machine import machine_facts
-from trtlab_grader.course import LABS, CourseError
+from trtlab_grader.course import CourseError
 from trtlab_grader.records import Flag, LabRecord
 from trtlab_grader.store import DELIVERABLES, Store
 from trtlab_grader.submissions import Submission
@@ -35,13 +35,8 @@ def to_grade_before(
     submission: Submission, keys: Mapping[Submission, str], store: Store
 ) -> list[Submission]:
     """Return the student's earlier labs that have not been graded as they were handed in last."""
-    before = [
-        other
-        for other in keys
-        if other.student == submission.student and other.lab < submission.lab
-    ]
-    records = {other: store.get(keys[other]) for other in before}
-    return [o for o, record in records.items() if record is None or still_open(record)]
+    records = {other: store.get(keys[other]) for other in _before(submission, keys)}
+    return [other for other, record in records.items() if record is None or still_open(record)]
 
 
 def left_by(submission: Submission, keys: Mapping[Submission, str], store: Store) -> Left:
@@ -54,9 +49,7 @@ def left_by(submission: Submission, keys: Mapping[Submission, str], store: Store
             its place the grade would be another one.
     """
     left = Left({}, [])
-    for other in sorted(keys, key=lambda other: LABS.index(other.assignment)):
-        if other.student != submission.student or other.lab >= submission.lab:
-            continue
+    for other in _before(submission, keys):
         record = store.get(keys[other])
         if record is None:
             raise CourseError(
@@ -73,6 +66,12 @@ def left_by(submission: Submission, keys: Mapping[Submission, str], store: Store
             files = [path for path in files if path.name != _ONNX]
         left.files[other.assignment] = files
     return left
+
+
+def _before(submission: Submission, keys: Mapping[Submission, str]) -> list[Submission]:
+    """Return the earlier labs that the student has handed in, in their order."""
+    own = [other for other in keys if other.student == submission.student]
+    return sorted((o for o in own if o.lab < submission.lab), key=lambda other: other.lab)
 
 
 def _lost_points(record: LabRecord, task: str) -> bool:

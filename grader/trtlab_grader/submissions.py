@@ -14,6 +14,9 @@ from trtlab_grader.course import LABS, Course, CourseError
 from trtlab_grader.notebooks.reading import MAX_BYTES
 from trtlab_grader.store import content_key
 
+TIMESTAMP = "timestamp.txt"
+"""The file beside a notebook from which nbgrader reads when it was handed in."""
+
 
 @dataclass(frozen=True)
 class Submission:

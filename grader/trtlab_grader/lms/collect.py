@@ -25,8 +25,8 @@ from trtlab_grader.lms.roster import Person, Roster, read_roster, student_id_pro
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.nbgrader_glue.lock import course_lock
 from trtlab_grader.nbgrader_glue.reading import SET_ASIDE
+from trtlab_grader.submissions import TIMESTAMP
 
-TIMESTAMP = "timestamp.txt"
 _LONGEST_NAME = 128  # in nbgrader's database; PostgreSQL insists on it
 _TIME = "%Y-%m-%d %H:%M:%S.%f UTC"
 

@@ -16,8 +16,8 @@ from trtlab.lab.exchange import ExchangeError, read_bytes
 from trtlab_grader.course import Course, CourseError
 from trtlab_grader.nbgrader_glue.gradebook import open_gradebook
 from trtlab_grader.records import LabRecord
+from trtlab_grader.submissions import TIMESTAMP
 
-_TIMESTAMP = "timestamp.txt"  # nbgrader's name for it
 _MOST_BYTES = 1000
 
 
@@ -30,7 +30,7 @@ def entered_text(course: Course, record: LabRecord) -> str:
     """
     folder = course.submitted / record.student / record.assignment
     try:
-        handed_in = read_bytes(folder / _TIMESTAMP, _MOST_BYTES)
+        handed_in = read_bytes(folder / TIMESTAMP, _MOST_BYTES)
     except ExchangeError:
         handed_in = b""
     # nbgrader_config.py, and the modules beside it that it may take the rule from.
