@@ -36,7 +36,9 @@ run() {
     labs) python "$here/measure_labs.py" "$out" --warm ;;
     inference) python -m pytest -q -p no:cacheprovider lib/tests/inference ;;
     repeat) grader class --labs all --students ada-reference --copies 5 ;;
-    compare) grader compare --labs 02-build --students ada-reference,ben-half-finished,dan-fp32-engine,eva-small-profile ;;
+    compare)
+        grader compare --labs 02-build --stock-times 8 \
+            --students ada-reference,ben-half-finished,dan-fp32-engine,eva-small-profile ;;
     complete) grader complete --labs 02-build ;;
     *) python "$here/measure_speed.py" "$out/speed" --only "$1" --timing-cache "$cache" ;;
     esac

@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--labs", default=",".join(DEMO_LABS), help="names, or all")
     parser.add_argument("--students", default="", help="only these made-up students, by name")
     parser.add_argument("--runs", type=int, default=5, help="of repeat")
-    parser.add_argument("--stock-seconds", type=float, help="stop stock nbgrader after so long")
+    parser.add_argument(
+        "--stock-times", type=float, help="stop stock nbgrader when it takes so many times as long"
+    )
     parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
     arguments = parser.parse_args()
     if arguments.what == "without-gpu":  # complete's first half: OUT is its course
@@ -75,7 +77,7 @@ def main() -> None:
             several = copies(samples, arguments.copies)
             found = measure_class(root, several, labs, arguments.jobs, log)
         elif arguments.what == "compare":
-            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_seconds)
+            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_times)
         elif arguments.what == "complete":
             found = complete(root, labs, arguments.jobs, log)
         else:
@@ -204,14 +206,15 @@ def compare(
     labs: tuple[str, ...],
     jobs: int | None,
     log: Path,
-    stock_seconds: float | None,
+    stock_times: float | None,
 ) -> dict[str, Any]:
     """Grade the same submissions with trtlab-grade and with stock nbgrader, in this order.
 
     If stock nbgrader is stopped, `times_faster` is the least that it can be.
     """
     ours = graded(new_course(root, "ours", samples, labs), jobs, log)
-    theirs = stock(new_course(root, "stock", samples, labs), stock_seconds)
+    limit_s = stock_times and stock_times * ours["seconds"]
+    theirs = stock(new_course(root, "stock", samples, labs), limit_s)
     ratio = theirs["seconds"] / ours["seconds"]
     return {"times_faster": round(ratio, 2), "stock": theirs, "ours": ours}
 
