@@ -7,6 +7,7 @@
 
 Each writes OUT/grader-{what}.json: machine, versions, commit, seconds, and every grade. Until then
 what is graded is in OUT/grades.jsonl, a line for each notebook, in case that the run is cut short.
+OUT/timeline.jsonl tells what was being done for whom, and when: what a run took its time for.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     log = arguments.out / "grades.jsonl"
-    log.unlink(missing_ok=True)
+    for left in (log, log.with_name("timeline.jsonl")):
+        left.unlink(missing_ok=True)
     labs = LABS if arguments.labs == "all" else tuple(arguments.labs.split(","))
     wanted = arguments.students.split(",") if arguments.students else [s.student for s in CLASS]
     samples = [s for s in CLASS if s.student in wanted]
@@ -119,6 +121,9 @@ def graded(course: Course, jobs: int | None, log: Path, regrade: bool = False) -
     sandbox = has_sandbox()
 
     def note(event: Event) -> None:
+        who = f"{event.submission.student} {event.submission.assignment}"
+        with log.with_name("timeline.jsonl").open("a") as lines:
+            print(json.dumps([round(time.perf_counter() - start, 2), who, event.text]), file=lines)
         if event.record is not None:
             with log.open("a") as lines:
                 print(json.dumps(notebook(event.record)), file=lines)
