@@ -38,14 +38,14 @@ run() {
     repeat) grader class --labs all --students ada-reference --copies 5 ;;
     compare)
         grader compare --labs 02-build --stock-times 8 \
-            --students ada-reference,ben-half-finished,dan-fp32-engine,eva-small-profile ;;
+            --students ada-reference,ben-half-finished,cleo-fixed-batch,dan-fp32-engine,eva-small-profile ;;
     complete) grader complete --labs 02-build ;;
     *) python "$here/measure_speed.py" "$out/speed" --only "$1" --timing-cache "$cache" ;;
     esac
 }
 
 [ $# -gt 0 ] || set -- provide pipeline labs inference repeat compare complete sizes latency overhead \
-    streaming speedup roofline accuracy load int8_peak growth calibration compiled rebuild first_build
+    pinned_ways streaming speedup roofline accuracy load int8_peak growth calibration compiled rebuild first_build
 for step in "$@"; do
     echo "$(date +%T) start $step" >>"$out/progress"
     run "$step" >"$out/$step.log" 2>&1

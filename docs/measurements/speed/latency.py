@@ -76,10 +76,11 @@ def _latencies(rig: Rig, runners: Runners) -> list[dict[str, Any]]:
         for _ in range(rig.count(*ROUNDS)):
             for name, call in runners.items():
                 times[name] += call_times_ms(call, rig.count(*CALLS), WARMUP, MAX_SECONDS)
-    return [{"runner": name, **_summary(found)} for name, found in times.items()]
+    return [{"runner": name, **summary(found)} for name, found in times.items()]
 
 
-def _summary(times: list[float]) -> dict[str, float]:
+def summary(times: list[float]) -> dict[str, float]:
+    """Return the median of milliseconds with its interval, and the 99th percentile."""
     median, low, high = bootstrap_median(np.array(times))
     p99 = percentile(sorted(times), 99)
     return {
