@@ -88,7 +88,7 @@ def run_until_killed(environment: dict[str, str]) -> Run:
         assert process.pid is not None
         process.join(_SECONDS * 3)
         assert process.exitcode is not None, "it has not ended"
-        left = _processes_of(process.pid, environment["TMPDIR"])
+        left = [*_processes_of(process.pid, environment["TMPDIR"]), *_dying()]
         _, alive = psutil.wait_procs(left, timeout=_SECONDS)
         assert not alive, [other.cmdline() for other in alive]
         return process.exitcode
@@ -110,5 +110,24 @@ def _processes_of(grader: int, temporary: str) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(GRADER) == str(grader) or process.cwd().startswith(temporary):
+                found.append(process)
+    return found
+
+
+def _dying() -> list[psutil.Process]:
+    """Return processes that are on their way out: without memory, so without a name, of any run.
+
+    One that holds gigabytes takes a while to give them back, and its locks are its own until then.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            is_kernels = 2 in (process.pid, process.ppid())
+            if process.status() == psutil.STATUS_ZOMBIE:
+                # Dead to its parent, though threads of it may still be on their way out.
+                is_dying = process.num_threads() > 1
+            else:
+                is_dying = not process.cmdline()
+            if is_dying and not is_kernels:
                 found.append(process)
     return found
