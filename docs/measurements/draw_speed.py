@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
-from speed import figures_calls, figures_engines, figures_growth
+from speed import figures_calls, figures_engines, figures_growth, figures_layers
 from speed.records import Record, read_records
 from speed.targets import targets_markdown
 
@@ -48,6 +48,15 @@ DRAWINGS = (
     Drawing("growth-contexts", "growth", "contexts", figures_growth.contexts_figure),
     Drawing("growth-profile", "growth", "profile", figures_growth.profile_figure),
     Drawing("roofline", "roofline", "ceilings", figures_engines.roofline_figure),
+    *(
+        Drawing(
+            f"layers-{precision}",
+            "layers",
+            "engines",
+            partial(figures_layers.layers_figure, precision=precision),
+        )
+        for precision in ("fp16", "int8")
+    ),
     Drawing("int8-peak", "int8_peak", "configurations", figures_engines.int8_peak_figure),
     Drawing(
         "calibration-images", "calibration", "measured", figures_engines.calibration_curve_figure

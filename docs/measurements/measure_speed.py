@@ -29,7 +29,7 @@ from trtlab.files import write_text
 # The short ones first, so that a run that is cut short leaves most.
 SECTIONS = (
     *("sizes", "latency", "overhead", "pinned_ways", "streaming", "speedup", "roofline"),
-    *("accuracy", "load", "int8_peak", "growth", "calibration", "compiled", "rebuild"),
+    *("layers", "accuracy", "load", "int8_peak", "growth", "calibration", "compiled", "rebuild"),
     "first_build",
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from measure_speed import SECTIONS
-from speed import io_formats
+from speed import io_formats, layers
 from speed.records import Record, read_records
 from speed.targets import Finding, Target, targets_markdown
 from speed.timing import call_times_ms, ratio_of_medians
@@ -112,6 +112,13 @@ class TestTiming:
         found = ratio_of_medians(slow, fast)
         assert found["low"] < 3 < found["high"]
         assert found["low"] < found["ratio"] < found["high"]
+
+
+def test_time_is_counted_by_the_generation_that_kernels_are_written_for() -> None:
+    times = (("sm80_xmma_fprop", 2.0), ("sm80_first", 1.0), (None, 0.5), ("reformat", 0.5))
+    rows = [{"kernel": kernel, "seconds": seconds} for kernel, seconds in times]
+    rows.append({"kernel": "sm90_xmma", "seconds": None})  # folded into another, never run
+    assert layers.shares(rows) == {"": 0.25, "sm80": 0.75, "sm90": 0.0}
 
 
 @pytest.mark.parametrize(

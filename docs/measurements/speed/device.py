@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trtlab.backend import trt
 from trtlab.benchmark import event_median_ms
 from trtlab.errors import InferenceError
 from trtlab.logger import LOGGER
@@ -96,6 +98,29 @@ class DeviceEngine:
 
         back_to_back()  # loads the graph, raises the clocks
         return event_median_ms(back_to_back, calls=10) / replays / 1e3
+
+    def layer_seconds(self, runs: int) -> dict[str, float]:
+        """Return the median seconds of each layer over `runs` by TensorRT's profiler, by name.
+
+        Raises:
+            InferenceError: if TensorRT refuses to run.
+        """
+        found: dict[str, list[float]] = {}
+
+        class Profiler(trt.IProfiler):
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                found.setdefault(layer_name, []).append(ms / 1e3)
+
+        self._profiler = Profiler()  # must live as long as the context
+        self._context.profiler = self._profiler
+        for _ in range(runs):
+            if not self._context.execute_async_v3(self.stream.cuda_stream):
+                raise InferenceError("The engine does not run with a profiler.")
+            self.stream.synchronize()
+        return {name: median(times) for name, times in found.items()}
 
 
 def require_finite(output: Tensor) -> Tensor:
