@@ -19,10 +19,10 @@ import numpy as np
 
 from trtlab.backend import device_context, trt
 from trtlab.engines import load_engine
-from trtlab.errors import InferenceError, InputError
+from trtlab.errors import InferenceError
 from trtlab.handover import HostOrDevice, stand_in, taken
 from trtlab.slot import Plan, Slot, planned
-from trtlab.tensors import Shape, require_fit
+from trtlab.tensors import Shape, only_input, require_fit, require_names, require_one_batch
 
 
 class FastInference:
@@ -237,24 +237,17 @@ class FastInference:
         """Return the inputs by name and what to do with them; they are known to fit."""
         if type(x) is np.ndarray and (plan := self._plans.get((x.shape, x.dtype))):
             return {self._only: x}, plan
-        single = len(self.inputs) == len(self.outputs) == 1
-        if single and not isinstance(x, Mapping):
-            x = {self._only: x}
-        if not isinstance(x, Mapping) or x.keys() != self.inputs.keys():
-            given = ", ".join(map(str, x)) if isinstance(x, Mapping) else "one array"
-            raise InputError(
-                f"The engine has the inputs {', '.join(self.inputs)} and the outputs "
-                f"{', '.join(self.outputs)}: pass a dict of arrays by input name. Given: {given}."
-            )
-        feeds = {name: taken(x[name], name) for name in self.inputs}
+        named = isinstance(x, Mapping)
+        given = x if named else {only_input(self.inputs, self.outputs): x}
+        require_names(given, self.inputs)
+        feeds = {name: taken(given[name], name) for name in self.inputs}
         for name, array in feeds.items():
             require_fit(stand_in(array), self.inputs[name], self._profile)
-        batches = {len(a) for name, a in feeds.items() if self.inputs[name].shape[:1] == (-1,)}
-        if len(batches) > 1:
-            raise InputError(f"The inputs are of different batches: {sorted(batches)}.")
+        shapes = {name: tuple(array.shape) for name, array in feeds.items()}
+        require_one_batch(shapes, self.inputs)
         hosted = [array for array in feeds.values() if isinstance(array, np.ndarray)]
         host_bytes = sum(a.nbytes for a in hosted) if len(hosted) == len(feeds) else None
-        plan = planned({name: tuple(array.shape) for name, array in feeds.items()}, host_bytes)
-        if single and hosted:
+        plan = planned(shapes, host_bytes)
+        if hosted and not named:
             self._plans[hosted[0].shape, hosted[0].dtype] = plan
         return feeds, plan

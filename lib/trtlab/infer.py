@@ -19,9 +19,18 @@ from trtlab.backend import cuda, device_context, trt
 from trtlab.backend.compat import device_memory_bytes
 from trtlab.backend.pinned import pinned_empty
 from trtlab.engines import load_engine
-from trtlab.errors import EngineError, InferenceError, InputError
+from trtlab.errors import EngineError, InferenceError
 from trtlab.logger import LOGGER
-from trtlab.tensors import Array, Shape, require_finite, require_fit, tensor_specs
+from trtlab.tensors import (
+    Array,
+    Shape,
+    only_input,
+    require_finite,
+    require_fit,
+    require_names,
+    require_one_batch,
+    tensor_specs,
+)
 
 _MIB = 2**20
 
@@ -167,11 +176,11 @@ class TensorRTInference:
                 the profile, or a value is NaN or infinite.
             InferenceError: if the engine fails, or was closed.
         """
-        feeds = x if isinstance(x, Mapping) else {self._only_input(): x}
-        self._require_names(feeds)
+        feeds = x if isinstance(x, Mapping) else {only_input(self.inputs, self.outputs): x}
+        require_names(feeds, self.inputs)
         for name, array in feeds.items():
             require_fit(array, self.inputs[name], self.profile)
-        self._require_one_batch(feeds)
+        require_one_batch({name: array.shape for name, array in feeds.items()}, self.inputs)
         with self._lock, device_context():
             if self._context is None:
                 raise InferenceError("The engine was closed; make a new TensorRTInference.")
@@ -219,31 +228,6 @@ class TensorRTInference:
             buffer = self._buffers[name]
             cuda.memcpy_dtoh_async(buffer.view(shapes[name]), buffer.device, self._stream)
 
-    def _only_input(self) -> str:
-        if len(self.inputs) != 1 or len(self.outputs) != 1:
-            raise InputError(
-                f"The engine has the inputs {_listing(self.inputs)} and the outputs "
-                f"{_listing(self.outputs)}: pass a dict of arrays by input name."
-            )
-        return next(iter(self.inputs))
-
-    def _require_names(self, feeds: Mapping[str, Array]) -> None:
-        missing = [name for name in self.inputs if name not in feeds]
-        unknown = [name for name in feeds if name not in self.inputs]
-        if missing or unknown:
-            problems = [f"lacks {_listing(missing)}"] * bool(missing)
-            problems += [f"does not know {_listing(unknown)}"] * bool(unknown)
-            raise InputError(
-                f"The engine {' and '.join(problems)}; its inputs are {_listing(self.inputs)}."
-            )
-
-    def _require_one_batch(self, feeds: Mapping[str, Array]) -> None:
-        """Refuse inputs of different batches, which crash TensorRT 8.6 where they must agree."""
-        batches = {n: len(a) for n, a in feeds.items() if self.inputs[n].shape[:1] == (-1,)}
-        if len(set(batches.values())) > 1:
-            there = ", ".join(f"{name!r} has {batch}" for name, batch in batches.items())
-            raise InputError(f"The inputs are of different batches: {there}. Pass one batch size.")
-
     def close(self) -> None:
         """Free buffers, context and engine. May be called twice; `infer` raises afterwards."""
         with self._lock:
@@ -289,7 +273,3 @@ def _ask(what: str, call: Callable[..., Any], *arguments: Any) -> Any:
     if answer is None or answer is False:
         raise InferenceError(f"TensorRT could not {what}{messages.because()}")
     return answer
-
-
-def _listing(names: Any) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -13,7 +13,7 @@ from trtlab.backend.graphs import record
 from trtlab.errors import InferenceError, InputError
 from trtlab.handover import HostOrDevice, dtype_of
 from trtlab.infer import TensorRTInference
-from trtlab.tensors import Array, Shape, require_fit
+from trtlab.tensors import Array, Shape, only_input, require_fit
 
 PIECE_BYTES = 4 << 20
 """How much of a batch is copied into pinned memory at once; see Slot._send."""
@@ -128,7 +128,7 @@ class Slot(TensorRTInference):
     @property
     def input(self) -> Array:
         """The only input's pinned memory."""
-        return self.feeds[self._only_input()]
+        return self.feeds[only_input(self.inputs, self.outputs)]
 
     def run(self) -> Array:
         """Run on what the input's pinned memory holds; return a view of the output's.
@@ -136,7 +136,7 @@ class Slot(TensorRTInference):
         Raises:
             InferenceError: if the engine fails.
         """
-        self._only_input()
+        only_input(self.inputs, self.outputs)
         return next(iter(self.run_all().values()))
 
     def run_all(self) -> Results:

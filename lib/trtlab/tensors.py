@@ -3,7 +3,7 @@
 Only descriptions, checks and the splitting of batches; memory and execution are infer.py's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,6 +98,39 @@ def in_chunks(
         return np.concatenate([run(batch[start : start + size]) for start in starts])
 
     return chunked
+
+
+def only_input(inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> str:
+    """Return the input's name; raise InputError unless there are one input and one output."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(
+            f"The engine has the inputs {_listing(inputs)} and the outputs {_listing(outputs)}: "
+            "pass a dict of arrays by input name."
+        )
+    return next(iter(inputs))
+
+
+def require_names(feeds: Iterable[str], inputs: Mapping[str, TensorSpec]) -> None:
+    """Raise InputError unless `feeds` names all inputs and nothing else."""
+    given = list(feeds)
+    missing = [name for name in inputs if name not in given]
+    unknown = [name for name in given if name not in inputs]
+    if missing or unknown:
+        problems = [f"lacks {_listing(missing)}"] * bool(missing)
+        problems += [f"does not know {_listing(unknown)}"] * bool(unknown)
+        raise InputError(f"The engine {' and '.join(problems)}; its inputs are {_listing(inputs)}.")
+
+
+def require_one_batch(shapes: Mapping[str, Shape], inputs: Mapping[str, TensorSpec]) -> None:
+    """Refuse inputs of different batches, which crash TensorRT 8.6 where they must agree."""
+    batches = {name: shape[0] for name, shape in shapes.items() if inputs[name].shape[:1] == (-1,)}
+    if len(set(batches.values())) > 1:
+        there = ", ".join(f"{name!r} has {batch}" for name, batch in batches.items())
+        raise InputError(f"The inputs are of different batches: {there}. Pass one batch size.")
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
 
 
 def require_fit(array: Any, spec: TensorSpec, profile: int) -> None:
