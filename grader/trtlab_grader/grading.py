@@ -78,6 +78,7 @@ def grade_job(job: Job) -> LabRecord:
     with owned_folder(Path(tempfile.gettempdir())) as scratch:
         graded = _Lab(course, submission, repaired, released, scratch / "record")
         if repaired.problem is None:
+            graded.tell("gets the course's engines", 0.0)  # minutes the first time
             provided = provide(submission.lab, gpu_lease("exclusive", graded.tell_waiting))
             seen = visible(submission.lab)
             stage = Stage(sandbox, course.settings, provided, seen, graded.tell_waiting)
@@ -170,7 +171,7 @@ class _Lab:
             received = space.take_work(self._notebook)
             self.flags += [*_of_run(run), *_of_files(received)]
             for done, task in enumerate(tasks):
-                self._tell(f"task {task}", _RUN_SHARE + (1 - _RUN_SHARE) * done / len(tasks))
+                self.tell(f"task {task}", _RUN_SHARE + (1 - _RUN_SHARE) * done / len(tasks))
                 start = time.monotonic()
                 if untouched := unwritten(task, self._notebook, self._released):
                     verdict = judge(task, Evidence(attempt=untouched))
@@ -190,6 +191,11 @@ class _Lab:
         """Report that the GPU is waited for, or again what is done once it is had."""
         text, share = self._told
         self._report("waits for the GPU" if waits else text, share)
+
+    def tell(self, text: str, share: float) -> None:
+        """Report what is done, and how much of the lab's grading that makes, from 0 to 1."""
+        self._told = text, share
+        self._report(text, share)
 
     def leave(self, tasks: Collection[str], problem: str) -> None:
         """Judge tasks of a notebook that could not be read."""
@@ -225,11 +231,7 @@ class _Lab:
         nbformat.write(self._notebook, self.files / NOTEBOOK)
 
     def _tell_cells(self, done: int, total: int) -> None:
-        self._tell(f"cell {done} of {total}", _RUN_SHARE * done / max(total, 1))
-
-    def _tell(self, text: str, share: float) -> None:
-        self._told = text, share
-        self._report(text, share)
+        self.tell(f"cell {done} of {total}", _RUN_SHARE * done / max(total, 1))
 
     def _report(self, text: str, share: float) -> None:
         report_progress(
