@@ -345,7 +345,7 @@ except OSError as error:
 """
     with SandboxedKernel(bubblewrap, work, limits=Limits(processes=60)) as kernel:
         result = kernel.run(source, 60)
-        assert text_of(result) == "Resource temporarily unavailable\n"
+        assert text_of(result) == "Resource temporarily unavailable\n", result
         assert 10 < len(processes_with(marker)) <= 60
     assert processes_with(marker) == []
 
