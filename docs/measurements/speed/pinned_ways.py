@@ -81,11 +81,10 @@ class WaySlot(Slot):
                 raise ValueError(f"TensorRT does not take pinned memory for {name}")
 
     def _enqueue(self, shapes: Mapping[str, Shape]) -> None:
-        if not self._way.inputs_in_place:
-            for name in self.inputs:
-                buffer = self._buffers[name]
-                cuda.memcpy_htod_async(buffer.device, buffer.view(shapes[name]), self._stream)
-        self._execute(shapes)
+        if self._way.inputs_in_place:
+            self._execute(shapes)
+        else:
+            super()._enqueue(shapes)
 
     def _execute(self, shapes: Mapping[str, Shape]) -> None:
         if not self._way.outputs_in_place:
