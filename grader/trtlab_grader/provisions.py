@@ -99,8 +99,8 @@ def _is_timed(lab: int) -> bool:
 def _time_kernels() -> None:
     """Let the timing cache know the kernels of lab 2's builds, also of the probes' small network.
 
-    Five students who time the same kernels at once, each at the others' expense, took 45 s and more
-    to build that network on an H200; and what is chosen so is not what is fastest.
+    Students who time the same kernels at once do so at each other's expense, and what is chosen
+    then is not what is fastest.
     """
     folder = provided_folder()
     with tempfile.TemporaryDirectory(prefix="trtlab-") as name:
