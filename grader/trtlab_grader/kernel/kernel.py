@@ -202,15 +202,17 @@ class SandboxedKernel:
         """Take in messages until the cell is done, or the kernel dead; keep the time."""
         while not (execution.is_idle and execution.reply is not None):
             is_last = not self._process.alive
-            received = list(self._wire.receive(0 if is_last else _POLL_SECONDS))
+            received = list(self._wire.receive(_POLL_SECONDS))
             for channel, message in received:
                 execution.take(channel, message)
             now = time.monotonic()
+            if is_last and not received:
+                return
             if execution.reply is not None:
                 if now > execution.replied_at + _OUTPUT_SECONDS:
                     return
             elif is_last:
-                if not received or now > deadline + _GRACE_SECONDS:
+                if now > deadline + _GRACE_SECONDS:
                     return
             elif now > deadline + _GRACE_SECONDS:
                 self._process.stop(Stop("wall time", "a cell went on after an interrupt"))

@@ -178,7 +178,9 @@ def _parents(paths: Sequence[str]) -> list[str]:
 
 def _limited(limits: Limits) -> list[str]:
     wanted = {
-        "nproc": (resource.RLIMIT_NPROC, limits.processes),
+        # bwrap's own first process is one of them, and another user's where bwrap runs as root. Who
+        # comes up against this limit has done no harm, and the watchdog must not count one more.
+        "nproc": (resource.RLIMIT_NPROC, limits.processes - 1),
         "fsize": (resource.RLIMIT_FSIZE, limits.file_bytes),
         "nofile": (resource.RLIMIT_NOFILE, limits.open_files),
         "cpu": (resource.RLIMIT_CPU, int(limits.wall_s * (os.cpu_count() or 1)) + 1),
