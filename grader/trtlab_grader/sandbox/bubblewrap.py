@@ -178,9 +178,9 @@ def _parents(paths: Sequence[str]) -> list[str]:
 
 def _limited(limits: Limits) -> list[str]:
     wanted = {
-        # bwrap's own first process is one of them, and another user's where bwrap runs as root. Who
-        # comes up against this limit has done no harm, and the watchdog must not count one more.
-        "nproc": (resource.RLIMIT_NPROC, limits.processes - 1),
+        # One more than allowed, so that the watchdog sees who wants more, and says why it ended.
+        # bwrap's own first process counts as one, unless bwrap runs as root.
+        "nproc": (resource.RLIMIT_NPROC, limits.processes + 1),
         "fsize": (resource.RLIMIT_FSIZE, limits.file_bytes),
         "nofile": (resource.RLIMIT_NOFILE, limits.open_files),
         "cpu": (resource.RLIMIT_CPU, int(limits.wall_s * (os.cpu_count() or 1)) + 1),
