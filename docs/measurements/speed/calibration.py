@@ -74,7 +74,6 @@ STUDIED = 128  # images, of each kind
 
 # The longest first: they decide when all are done.
 PLAN = (
-    Calibration(2048),
     Calibration(1024),
     Calibration(512),
     Calibration(256),
