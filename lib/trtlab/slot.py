@@ -91,6 +91,7 @@ class Slot(TensorRTInference):
     # CU_STREAM_NON_BLOCKING. PyTorch works on the default stream: with that one, other slots would
     # wait for each other, and nobody might use it while a graph is recorded.
     _STREAM_FLAGS = 1
+    _PIECE_BYTES = PIECE_BYTES
 
     def __init__(self, engine: "trt.ICudaEngine", *, profile: int, graphs: int) -> None:
         super().__init__(engine, profile=profile)
@@ -207,7 +208,7 @@ class Slot(TensorRTInference):
         """
         array, staged = np.atleast_1d(array), np.atleast_1d(self._call.inputs[name])
         address = int(self._buffers[name].device)
-        rows = max(PIECE_BYTES // staged[0].nbytes, 1)
+        rows = max(self._PIECE_BYTES // staged[0].nbytes, 1)
         # PyTorch warns about memory that it may not write to.
         plainly = not (array.flags.c_contiguous and array.flags.writeable)
         for start in range(0, len(array), rows):

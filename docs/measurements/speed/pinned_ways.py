@@ -1,9 +1,8 @@
-"""How the GPU gets at pinned memory: by a copy, or where it lies; cached by the processor, or not.
+"""How a batch gets through pinned memory: copied by the GPU, or read where it lies; in what pieces.
 
-A GPU can read and write pinned memory over the bus, which saves the copies to and from its own, and
-write-combined memory passes the processor's caches by, so that nobody has to look there for what
-the GPU asks for. Both are worth knowing for a small batch, where a call is not much more than its
-copies; of a large one, an engine that reads its input more than once fetches it more than once.
+A GPU can read and write pinned memory over the bus, which saves the copies to and from its own. An
+engine that reads its input more than once then fetches it more than once. Where the GPU copies, it
+may begin with the first piece while the processor copies the next; each piece costs something too.
 
 All ways run the same engine and have to give the same answers to the bit. They take turns.
 """
@@ -21,17 +20,16 @@ from speed.floor import bare_call
 from speed.latency import summary
 from speed.rig import NEEDS_GPU, STANDARD, Rig
 from speed.timing import call_times_ms
-from trtlab.backend import cuda, device_context
+from trtlab.backend import device_context
 from trtlab.benchmark import compare_paired, random_inputs, rotating
 from trtlab.engines import load_engine
 from trtlab.fast_infer import FastInference
-from trtlab.infer import _Buffer
 from trtlab.progress import track
-from trtlab.slot import Slot
+from trtlab.slot import PIECE_BYTES, Slot
 from trtlab.spec import Precision
 from trtlab.tensors import Array, Shape
 
-BATCHES = (1, 8, 32)
+BATCHES = (1, 8, 32, 128)
 ROUNDS = (3, 1)  # at full length, and where only the scripts are tried
 CALLS = (300, 5)
 PAIRS = (300, 5)
@@ -41,21 +39,20 @@ MAX_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Way:
-    """How inputs and outputs go; by default as in Slot: copied, in ordinary pinned memory."""
+    """How inputs and outputs go; by default as in Slot: copied, in its pieces."""
 
     name: str
     inputs_in_place: bool = False
     outputs_in_place: bool = False
-    write_combined: bool = False
+    piece_bytes: int = PIECE_BYTES
 
 
 WAYS = (
     Way("copied"),
+    Way("pieces of 16 MiB", piece_bytes=16 << 20),
+    Way("one piece", piece_bytes=1 << 30),
     Way("outputs in place", outputs_in_place=True),
     Way("both in place", inputs_in_place=True, outputs_in_place=True),
-    Way("write-combined", write_combined=True),
-    Way("write-combined, outputs in place", outputs_in_place=True, write_combined=True),
-    Way("write-combined, both in place", True, True, True),
 )
 
 
@@ -64,16 +61,11 @@ class WaySlot(Slot):
 
     def __init__(self, engine: Any, way: Way, **options: Any) -> None:
         self._way = way
+        self._PIECE_BYTES = way.piece_bytes
         super().__init__(engine, **options)
 
     def _allocate(self) -> None:
         super()._allocate()
-        if self._way.write_combined:
-            for name in self.inputs:
-                kept = self._buffers[name]
-                flags = cuda.host_alloc_flags.WRITECOMBINED
-                host = cuda.pagelocked_empty(kept.host.size, kept.host.dtype, mem_flags=flags)
-                self._buffers[name] = _Buffer(host, kept.device)
         in_place = list(self.inputs) * self._way.inputs_in_place
         for name in in_place + list(self.outputs) * self._way.outputs_in_place:
             address = self._buffers[name].host.ctypes.data  # the same for processor and GPU
