@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--students", default="", help="only these made-up students, by name")
     parser.add_argument("--runs", type=int, default=5, help="of repeat")
     parser.add_argument(
-        "--stock-times", type=float, help="stop stock nbgrader when it takes so many times as long"
+        "--stock-submissions", type=int, help="stop stock nbgrader when it has graded so many"
     )
     parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
     arguments = parser.parse_args()
@@ -79,7 +79,7 @@ def main() -> None:
             several = copies(samples, arguments.copies)
             found = measure_class(root, several, labs, arguments.jobs, log)
         elif arguments.what == "compare":
-            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_times)
+            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_submissions)
         elif arguments.what == "complete":
             found = complete(root, labs, arguments.jobs, log)
         else:
@@ -158,43 +158,62 @@ def notebook(record: LabRecord) -> dict[str, Any]:
     }
 
 
-def stock(course: Course, limit_s: float | None) -> dict[str, Any]:
-    """Grade with nbgrader as it comes; return seconds and what everybody got.
+def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
+    """Grade with nbgrader as it comes; return seconds, how many it graded, and what everybody got.
 
-    After `limit_s` it is stopped, and `stopped` says so: it would have taken longer.
+    It grades one submission after the other. When it begins with the one after the first `most`, it
+    is stopped, and the seconds are those of the first `most`.
     """
     write_text(course.root / "nbgrader_config.py", STOCK_CONFIG)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assignments = sorted({path.name for path in course.submitted.glob("*/*")})
-    start = time.perf_counter()
-    status = {}
+    begun: dict[str, float] = {}  # submission -> seconds
+    status: dict[str, int | None] = {}
     stopped = False
+    start = time.perf_counter()
     for assignment in assignments:
         command = [sys.executable, "-m", "nbgrader", "autograde", assignment]
-        left = None if limit_s is None else max(0.0, start + limit_s - time.perf_counter())
         with (course.root / "stock.log").open("w+") as said:
             process = subprocess.Popen(
                 command, cwd=course.root, env=environment, stdout=said, stderr=said
             )
-            try:
-                status[assignment] = process.wait(left)
-            except subprocess.TimeoutExpired:
-                stopped = True
+            status[assignment] = None
+            while status[assignment] is None and not stopped:
+                time.sleep(0.1)
+                now = time.perf_counter() - start
+                # It makes a submission's folder before anything else that it does for it.
+                for folder in course.root.glob("autograded/*/*"):
+                    who = f"{folder.parent.name} {folder.name}"
+                    if who not in begun:
+                        begun[who] = round(now, 2)
+                        with log.with_name("timeline.jsonl").open("a") as lines:
+                            print(json.dumps([begun[who], who, "stock begins"]), file=lines)
+                status[assignment] = process.poll()
+                stopped = most is not None and len(begun) > most
+            if stopped:
                 process.terminate()
                 process.wait()
                 break
             if status[assignment]:
                 said.seek(0)
                 print(said.read()[-2000:], file=sys.stderr)
-    seconds = time.perf_counter() - start
+    seconds = max(begun.values()) if stopped else time.perf_counter() - start
+    done = sorted(begun, key=begun.__getitem__)[:most]
     with Gradebook(course.gradebook_url) as gradebook:
         points = [
             {"student": s.student.id, "assignment": s.assignment.name, "points": s.score}
             for assignment in assignments
             for s in gradebook.assignment_submissions(assignment)
+            if f"{s.student.id} {s.assignment.name}" in done
         ]
-    facts = {"seconds": round(seconds, 2), "stopped": stopped, "exit_status": status}
-    return {**facts, "notebooks": points}
+    return {
+        "seconds": round(seconds, 2),
+        "stopped": stopped,
+        "graded": len(done),
+        "begun": begun,
+        "exit_status": status,
+        "notebooks": points,
+    }
 
 
 def measure_class(
@@ -211,16 +230,15 @@ def compare(
     labs: tuple[str, ...],
     jobs: int | None,
     log: Path,
-    stock_times: float | None,
+    most: int | None,
 ) -> dict[str, Any]:
     """Grade the same submissions with trtlab-grade and with stock nbgrader, in this order.
 
-    If stock nbgrader is stopped, `times_faster` is the least that it can be.
+    `times_faster` is by submissions per second, so that stock need not grade all of them.
     """
     ours = graded(new_course(root, "ours", samples, labs), jobs, log)
-    limit_s = stock_times and stock_times * ours["seconds"]
-    theirs = stock(new_course(root, "stock", samples, labs), limit_s)
-    ratio = theirs["seconds"] / ours["seconds"]
+    theirs = stock(new_course(root, "stock", samples, labs), most, log)
+    ratio = len(ours["notebooks"]) / ours["seconds"] * theirs["seconds"] / theirs["graded"]
     return {"times_faster": round(ratio, 2), "stock": theirs, "ours": ours}
 
 
