@@ -48,6 +48,20 @@ def test_why_tensorrt_is_emulated_is_told_where_there_is_a_gpu(
     assert ("libcurand" in row["found"]) == bool(gpus)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_packages_that_every_kernel_would_compile_anew_are_found(
+    course: Course, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: bool
+) -> None:
+    cached = tmp_path / "kernelapp.pyc"
+    monkeypatch.setattr("importlib.util.cache_from_source", lambda source: str(cached))
+    if compiled:
+        cached.touch()
+    ended = trtlab_grade("doctor", "--json", "--course", course.root)
+    (row,) = (finding for finding in json.loads(ended.out) if finding["what"] == "packages")
+    assert row["state"] == ("ok" if compiled else "optional")
+    assert ("-m compileall" in row["remedy"]) != compiled
+
+
 @pytest.mark.usefixtures("needs_sandbox")
 @pytest.mark.parametrize("shut", [".", ".grader.lock", "records"])
 def test_a_course_that_cannot_be_written_to_is_found(course: Course, shut: str) -> None:
