@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def _packages() -> Finding:
         what="packages",
         state="optional",
         found="not compiled: every notebook starts seconds later than it could",
-        remedy=f"{sys.executable} -m compileall -q -j 0 {sysconfig.get_path('purelib')}",
+        remedy=f"{sys.executable} -m compileall -q -j 0 {Path(spec.origin).parents[1]}",
     )
 
 
