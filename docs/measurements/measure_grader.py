@@ -180,14 +180,7 @@ def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
             status[assignment] = None
             while status[assignment] is None and not stopped:
                 time.sleep(0.1)
-                now = time.perf_counter() - start
-                # It makes a submission's folder before anything else that it does for it.
-                for folder in course.root.glob("autograded/*/*"):
-                    who = f"{folder.parent.name} {folder.name}"
-                    if who not in begun:
-                        begun[who] = round(now, 2)
-                        with log.with_name("timeline.jsonl").open("a") as lines:
-                            print(json.dumps([begun[who], who, "stock begins"]), file=lines)
+                note_begun(course, round(time.perf_counter() - start, 2), begun, log)
                 status[assignment] = process.poll()
                 stopped = most is not None and len(begun) > most
             if stopped:
@@ -214,6 +207,16 @@ def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
         "exit_status": status,
         "notebooks": points,
     }
+
+
+def note_begun(course: Course, seconds: float, begun: dict[str, float], log: Path) -> None:
+    """Note whose folder stock nbgrader has made since the last look: it does so before all else."""
+    for folder in course.root.glob("autograded/*/*"):
+        who = f"{folder.parent.name} {folder.name}"
+        if who not in begun:
+            begun[who] = seconds
+            with log.with_name("timeline.jsonl").open("a") as lines:
+                print(json.dumps([seconds, who, "stock begins"]), file=lines)
 
 
 def measure_class(

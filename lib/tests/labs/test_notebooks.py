@@ -16,7 +16,8 @@ from labs.harness import ROOT, labs_present, run_notebook
 from mutants import shrink_of
 from trtlab.checks.tasks import TASKS, tasks_of
 
-MOST_SECONDS = 120
+MOST_SECONDS = 120  # of a notebook that has the machine to itself
+BESIDE_ANOTHER = 2  # `make test` runs two tests at a time
 CHECK = re.compile(r'check\("(\d\.\d)"\)')
 WITHOUT_TASKS = 0
 SAYING_WHAT_IS_MISSING = {
@@ -86,7 +87,7 @@ def test_a_reference_notebook_runs_and_earns_what_it_can_show_here(
     verdicts = reference(lab) if lab else {}
     start = time.monotonic()
     notebook = execute(ROOT / "solutions", lab, tmp_path)
-    assert time.monotonic() - start <= MOST_SECONDS
+    assert time.monotonic() - start <= BESIDE_ANOTHER * MOST_SECONDS
     assert not errors_of(notebook)
     cells = check_cells(notebook)
     assert {task: points_of(cell) for task, cell in cells.items()} == {
