@@ -41,7 +41,7 @@ run() {
     labs) python "$here/measure_labs.py" "$out" --warm ;;
     inference) python -m pytest -q -p no:cacheprovider lib/tests/inference ;;
     repeat) provide 1 2 3 4 5 6 && grader class --labs all --students ada-reference --copies 5 ;;
-    compare) provide 2 && grader compare --labs 02-build --stock-submissions 4 ;;
+    compare) provide 2 && grader compare --labs 02-build --stock-seconds 600 ;;
     complete) provide 2 && grader complete --labs 02-build ;;
     *) python "$here/measure_speed.py" "$out/speed" --only "$1" --timing-cache "$cache" ;;
     esac

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--students", default="", help="only these made-up students, by name")
     parser.add_argument("--runs", type=int, default=5, help="of repeat")
     parser.add_argument(
-        "--stock-submissions", type=int, help="stop stock nbgrader when it has graded so many"
+        "--stock-seconds", type=float, help="stop stock nbgrader then; what it has graded counts"
     )
     parser.add_argument("--jobs", type=int, help="workers; default: as many as suit the machine")
     arguments = parser.parse_args()
@@ -79,7 +79,7 @@ def main() -> None:
             several = copies(samples, arguments.copies)
             found = measure_class(root, several, labs, arguments.jobs, log)
         elif arguments.what == "compare":
-            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_submissions)
+            found = compare(root, samples, labs, arguments.jobs, log, arguments.stock_seconds)
         elif arguments.what == "complete":
             found = complete(root, labs, arguments.jobs, log)
         else:
@@ -158,11 +158,11 @@ def notebook(record: LabRecord) -> dict[str, Any]:
     }
 
 
-def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
+def stock(course: Course, most_seconds: float | None, log: Path) -> dict[str, Any]:
     """Grade with nbgrader as it comes; return seconds, how many it graded, and what everybody got.
 
-    It grades one submission after the other. When it begins with the one after the first `most`, it
-    is stopped, and the seconds are those of the first `most`.
+    It grades one submission after the other. After `most_seconds` it is stopped, though not before
+    it has graded one: what it is at then does not count, and the seconds end where that began.
     """
     write_text(course.root / "nbgrader_config.py", STOCK_CONFIG)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -182,7 +182,8 @@ def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
                 time.sleep(0.1)
                 note_begun(course, round(time.perf_counter() - start, 2), begun, log)
                 status[assignment] = process.poll()
-                stopped = most is not None and len(begun) > most
+                late = most_seconds is not None and time.perf_counter() - start > most_seconds
+                stopped = late and len(begun) > 1
             if stopped:
                 process.terminate()
                 process.wait()
@@ -191,7 +192,7 @@ def stock(course: Course, most: int | None, log: Path) -> dict[str, Any]:
                 said.seek(0)
                 print(said.read()[-2000:], file=sys.stderr)
     seconds = max(begun.values()) if stopped else time.perf_counter() - start
-    done = sorted(begun, key=begun.__getitem__)[:most]
+    done = sorted(begun, key=begun.__getitem__)[: -1 if stopped else None]
     with Gradebook(course.gradebook_url) as gradebook:
         points = [
             {"student": s.student.id, "assignment": s.assignment.name, "points": s.score}
@@ -233,14 +234,14 @@ def compare(
     labs: tuple[str, ...],
     jobs: int | None,
     log: Path,
-    most: int | None,
+    stock_seconds: float | None,
 ) -> dict[str, Any]:
     """Grade the same submissions with trtlab-grade and with stock nbgrader, in this order.
 
     `times_faster` is by submissions per second, so that stock need not grade all of them.
     """
     ours = graded(new_course(root, "ours", samples, labs), jobs, log)
-    theirs = stock(new_course(root, "stock", samples, labs), most, log)
+    theirs = stock(new_course(root, "stock", samples, labs), stock_seconds, log)
     ratio = len(ours["notebooks"]) / ours["seconds"] * theirs["seconds"] / theirs["graded"]
     return {"times_faster": round(ratio, 2), "stock": theirs, "ours": ours}
 

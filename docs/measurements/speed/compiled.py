@@ -30,7 +30,7 @@ from trtlab.spec import Precision
 BATCHES = ((1, 32), (1,))  # at full length, and where only the scripts are tried
 CALLS = 1000  # of one measurement, or as many as its seconds allow
 SECONDS = (2.0, 0.2)
-TIMEOUT_S = 600.0  # in 240, max-autotune did not come to the end of one batch size on 16 cores
+TIMEOUT_S = 600.0  # 240 were too few for max-autotune and one batch size on 16 cores
 WARMUP = 10
 PYTHON = "TRTLAB_BENCH_PYTHON"
 OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")

@@ -20,7 +20,6 @@ NOT_MEASURED = "not measured"
 VARIANTS = {
     "fp16-compiled": "torch.compile FP16",
     "fp16-eager": "PyTorch FP16 channels-last",
-    "tf32-compiled": "torch.compile TF32",
 }
 Data = Mapping[str, Any]
 """A section's data, or {} where there is none."""

@@ -99,6 +99,15 @@ def test_a_reference_notebook_runs_and_earns_what_it_can_show_here(
         assert card_of(cell)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lab", [WITHOUT_TASKS, *labs_present()])
+def test_a_reference_notebook_by_itself_takes_at_most_two_minutes(lab: int, tmp_path: Path) -> None:
+    start = time.monotonic()
+    notebook = execute(ROOT / "solutions", lab, tmp_path)
+    assert time.monotonic() - start <= MOST_SECONDS
+    assert not errors_of(notebook)
+
+
 @pytest.mark.parametrize("lab", labs_present())
 def test_the_reference_gets_full_marks_but_for_what_needs_a_gpu(
     lab: int, reference: Callable[[int], Verdicts]
