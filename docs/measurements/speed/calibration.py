@@ -1,16 +1,16 @@
-"""What calibration costs and is worth: by number of images, by algorithm, by what is shown.
+"""What a calibration is worth: by number of images, by algorithm, by what is shown.
 
 Every engine here is a whole INT8 build at the standard profile, with the timing cache that the
 first one leaves, so that the same kernels are chosen and the engines differ in their ranges. A
 build at optimization level 0 would be quicker, but takes the first tactic that works, which may be
 none of INT8: its accuracy would say nothing. What the deadline leaves no time for is listed.
 
-Each takes minutes, so all builds run side by side: their seconds say how the cost grows with the
-images, and not what one costs by itself.
+Each takes minutes, so all builds run side by side: their seconds tell nothing of what one costs by
+itself, which calibration_images.py measures.
 
-The images are drawn beforehand, so that the seconds are TensorRT's. A calibration of fewer images
-than a batch holds shows them several times over: that leaves the shape of every histogram, and so
-the ranges, and saves building a calibration engine of another batch.
+A calibration of fewer images than a batch holds shows them several times over: that leaves the
+shape of every histogram, and so the ranges, and saves building a calibration engine of another
+batch.
 """
 
 import os
@@ -75,7 +75,6 @@ STUDIED = 128  # images, of each kind
 
 # The longest first: they decide when all are done.
 PLAN = (
-    Calibration(2048),
     Calibration(1024),
     Calibration(512),
     Calibration(256),
