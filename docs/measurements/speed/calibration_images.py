@@ -74,6 +74,7 @@ def measure(rig: Rig) -> dict[str, Any]:
     return {
         "profile": str(STANDARD),
         "calibration_batch": CALIBRATION_BATCH,
+        "deadline_s": DEADLINE_S,
         "validation_seed": SEED,
         "baseline": accuracy_stats(expected.hits).model_dump(),
         "measured": sorted(measured, key=lambda row: int(row["images"])),
