@@ -59,10 +59,7 @@ DRAWINGS = (
     ),
     Drawing("int8-peak", "int8_peak", "configurations", figures_engines.int8_peak_figure),
     Drawing(
-        "calibration-images",
-        "calibration_images",
-        "measured",
-        figures_engines.calibration_images_figure,
+        "calibration-images", "calibration", "measured", figures_engines.calibration_curve_figure
     ),
     Drawing(
         "calibration-study", "calibration", "measured", figures_engines.calibration_study_figure

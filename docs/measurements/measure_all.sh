@@ -48,7 +48,7 @@ run() {
 }
 
 [ $# -gt 0 ] || set -- provide pipeline labs inference repeat compare complete sizes latency overhead \
-    pinned_ways streaming speedup roofline layers accuracy load int8_peak growth compiled calibration_images calibration rebuild first_build
+    pinned_ways streaming speedup roofline layers accuracy load int8_peak growth calibration compiled rebuild first_build
 for step in "$@"; do
     echo "$(date +%T) start $step" >>"$out/progress"
     run "$step" >"$out/$step.log" 2>&1

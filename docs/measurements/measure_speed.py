@@ -29,8 +29,8 @@ from trtlab.files import write_text
 # The short ones first, so that a run that is cut short leaves most.
 SECTIONS = (
     *("sizes", "latency", "overhead", "pinned_ways", "streaming", "speedup", "roofline"),
-    *("layers", "accuracy", "load", "int8_peak", "growth", "compiled", "calibration_images"),
-    *("calibration", "rebuild", "first_build"),
+    *("layers", "accuracy", "load", "int8_peak", "growth", "calibration", "compiled", "rebuild"),
+    "first_build",
 )
 
 

@@ -1,5 +1,7 @@
 """Calibration: what reaches the device, what is refused, and that no error gets lost."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +150,15 @@ class TestProtocol:
             np.testing.assert_array_equal(consume(calibrator), batches)
             assert (calibrator.batches_consumed, calibrator.images_consumed) == (3, 12)
             assert calibrator.error is None
+
+    def test_the_seconds_run_from_the_first_batch_to_the_scales(self, make):
+        batches = (time.sleep(0.05) or batch for batch in random_batches())
+        with make(batches, 4, total=3) as calibrator:
+            assert calibrator.seconds is None
+            consume(calibrator)
+            assert calibrator.seconds is None
+            calibrator.write_calibration_cache(cache_bytes(make.algorithm))
+            assert 0.15 <= calibrator.seconds < 5
 
     def test_one_device_buffer_serves_all_batches(self, make):
         with make(random_batches(), 4) as calibrator:

@@ -277,6 +277,7 @@ def _calibration_facts(calibrator: Any, from_cache: bool) -> CalibrationFacts:
         calibrator=type(calibrator).__name__,
         batches=batches,
         images=getattr(calibrator, "images_consumed", None),
+        seconds=getattr(calibrator, "seconds", None),
         from_cache=from_cache,
         cache_sha256=sha256(cache) if cache is not None and Path(cache).is_file() else None,
     )

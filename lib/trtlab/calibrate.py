@@ -4,6 +4,7 @@ The calibrators only hand over batches; the histograms and the choice of the ran
 The file that keeps the ranges is calibration_cache.py's.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,8 @@ class BaseCalibrator:
     Attributes:
         batches_consumed: batches handed to TensorRT; compare with what you meant to show it.
         cache_used: whether the scales came from the file at `cache_path`.
+        seconds: of TensorRT's calibration, from its asking for the first batch to its handing over
+            the scales; None until then, and where they came from the file.
         error: the first exception of a callback, or None.
 
     One calibrator serves one build. Keep it open until the build has returned: TensorRT reads the
@@ -128,7 +131,9 @@ class BaseCalibrator:
         self.cache_path = None if cache_path is None else Path(cache_path)
         self.batches_consumed = 0
         self.cache_used = False
+        self.seconds: float | None = None
         self.error: BaseException | None = None
+        self._asked_first: float | None = None
         self._batches = track(batches, "calibrating", total)
         self._shape: tuple[int, ...] | None = None  # of every batch, once the first is known
         self._device_input: Any = None
@@ -145,6 +150,7 @@ class BaseCalibrator:
     def get_batch(self, names: Sequence[str]) -> list[int] | None:
         """Copy the next batch to the device and return its address; None when there are no more."""
         with self._recorded():
+            self._asked_first = self._asked_first or time.perf_counter()
             batch = next(self._batches, None)
             if batch is None:
                 if self.batches_consumed == 0:
@@ -175,6 +181,8 @@ class BaseCalibrator:
     def write_calibration_cache(self, cache: bytes | memoryview) -> None:
         """Write the cache file in one step; not after an error, when the scales are unfinished."""
         with self._recorded():
+            if self._asked_first is not None:
+                self.seconds = time.perf_counter() - self._asked_first
             if self.cache_path is not None and self.error is None:
                 write_bytes(self.cache_path, cache)
 

@@ -33,6 +33,7 @@ class CalibrationFacts(BaseModel):
     calibrator: str  # its class
     batches: int | None
     images: int | None
+    seconds: float | None = None  # of the calibration, which are among the build's
     from_cache: bool
     cache_sha256: str | None
 

@@ -124,9 +124,11 @@ def _level(row: dict[str, Any]) -> str:
     return "" if level is None else f", level {level}"
 
 
-def calibration_images_figure(record: Record) -> Figure:
-    """Draw accuracy and seconds against the number of calibration images."""
-    rows = record.data["measured"]
+def calibration_curve_figure(record: Record) -> Figure:
+    """Draw accuracy and build time against the number of calibration images."""
+    rows = sorted(
+        (row for row in record.data["measured"] if _ordinary(row)), key=lambda row: row["images"]
+    )
     figure = canvas(
         record,
         "Calibration images: what they cost and are worth",
@@ -138,17 +140,18 @@ def calibration_images_figure(record: Record) -> Figure:
     _changes(change, x, rows, vertical=True)
     style: dict[str, Any] = {"color": "#76B900", "marker": "o", "linewidth": 1.8}
     error.plot(x, [100 * row["logits_error"] for row in rows], **style)
-    seconds.plot(x, [row["calibrating_seconds"] for row in rows], **style, label="calibrating")
-    whole = {**style, "color": MUTED, "marker": "s"}
-    seconds.plot(x, [row["build_seconds"] for row in rows], **whole, label="the whole build")
-    labels = ("top-1 change (points)", "error of the logits (%)", "seconds")
+    seconds.plot(x, [row["build_seconds"] for row in rows], **style)
+    labels = (
+        "top-1 change (points)",
+        "error of the logits (%)",
+        f"seconds, {record.data['side_by_side']} builds side by side",
+    )
     for axes, label in zip((change, error, seconds), labels, strict=True):
         batch_axis(axes, x, "calibration images")
         axes.tick_params(axis="x", labelsize=8, labelrotation=60)
         axes.set_ylabel(label)
     error.set_ylim(bottom=0)
     seconds.set_ylim(bottom=0)
-    seconds.legend(frameon=False)
     return figure
 
 
@@ -198,6 +201,10 @@ def _changes(
         else:
             axes.errorbar(change["points"], place, xerr=error, **style)
     (axes.axhline if vertical else axes.axvline)(0, color=MUTED, linewidth=1, linestyle="--")
+
+
+def _ordinary(row: dict[str, Any]) -> bool:
+    return (row["algorithm"], row["shown"]) == ("entropy", "images")
 
 
 def _calibration(row: dict[str, Any]) -> str:
