@@ -15,7 +15,7 @@ HAS_TENSORRT := python -c "import sys; from trtlab.backend import IS_EMULATED; s
 SANDBOX := bwrap:bubblewrap prlimit:util-linux
 DATABASE := psql:postgresql
 
-.PHONY: help demo test mutants attacks bench lab release lint lock clean
+.PHONY: help demo test coverage mutants attacks bench lab release lint lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,10 +25,14 @@ demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and compare th
 	$(RUN) trtlab demo --output runs/demo
 	$(RUN) trtlab-grade demo --output runs/class
 
-test: $(INSTALLED)  ## Run the tests, with coverage; on a GPU those of TensorRT too
+test: $(INSTALLED)  ## Run the tests; on a GPU those of TensorRT too
 	@$(call programs,$(SANDBOX) $(DATABASE))
-	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --dist worksteal
 	@! $(RUN) $(HAS_TENSORRT) || { $(RUN) python -m pytest -m gpu lib/tests && $(RUN) python -m pytest lib/tests/inference; }
+
+coverage: $(INSTALLED)  ## Run the tests and list the lines that they miss; takes a quarter longer
+	@$(call programs,$(SANDBOX) $(DATABASE))
+	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
 	@$(call programs,$(SANDBOX))

@@ -66,6 +66,7 @@ def lost(hits: dict[str, Hits], name: str) -> float:
     return 100 * float(hits["fp32"].top1.mean() - hits[name].top1.mean())
 
 
+@pytest.mark.slow
 def test_the_shipped_model_is_neither_perfect_nor_poor(hits: dict[str, Hits]) -> None:
     assert 95.0 <= accuracy_stats(hits["fp32"]).top1 <= 98.0
 
@@ -77,13 +78,16 @@ def test_fp32_is_pytorch_to_a_ten_thousandth(workload: Workload, onnx_path: Path
         np.testing.assert_allclose(model(images), reference(images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fp16_loses_at_most_a_tenth_of_a_point(hits: dict[str, Hits]) -> None:
     assert lost(hits, "fp16") <= 0.1
 
 
+@pytest.mark.slow
 def test_int8_loses_at_most_one_point(hits: dict[str, Hits]) -> None:
     assert lost(hits, "int8") <= 1.0
 
 
+@pytest.mark.slow
 def test_int8_calibrated_on_noise_is_visibly_worse(hits: dict[str, Hits]) -> None:
     assert lost(hits, "int8-noise") >= 2.0 + max(0.0, lost(hits, "int8"))

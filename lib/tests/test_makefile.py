@@ -17,6 +17,7 @@ INPUTS = ("requirements.lock", "requirements-gpu.lock", "pyproject.toml")
 TOOLS = {
     "demo": "trtlab-grade demo --output runs/class",
     "test": "python -m pytest",
+    "coverage": "python -m pytest",
     "mutants": "python -m pytest",
     "attacks": "python -m pytest",
     "lab": "jupyter lab --notebook-dir=labs",
@@ -175,12 +176,12 @@ def test_the_tests_of_tensorrt_run_where_it_is(checkout: Checkout, tensorrt: boo
     checkout.refused = "nothing" if tensorrt else "IS_EMULATED"
     assert checkout.make("test").returncode == 0
     ran = [line for line in checkout.log if line.startswith("python -m pytest")]
-    assert "--cov" in ran[0]
+    assert "--dist worksteal" in ran[0]
     assert len(ran) == (3 if tensorrt else 1)
     assert ("python -m pytest -m gpu lib/tests" in ran) == tensorrt
 
 
-@pytest.mark.parametrize("tests", ["--cov", "-m gpu lib/tests", "lib/tests/inference"])
+@pytest.mark.parametrize("tests", ["--dist worksteal", "-m gpu lib/tests", "lib/tests/inference"])
 def test_tests_that_fail_fail_the_command(checkout: Checkout, tests: str) -> None:
     checkout.make("lint")
     checkout.refused = tests

@@ -15,6 +15,7 @@ from trtlab_grader.store import Store
 KILLED = -9
 STUDENTS = ["ada", "bob", "cyd"]
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("needs_sandbox"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Dask's sockets at its end
 ]
@@ -53,7 +54,6 @@ def test_a_grader_that_is_killed_while_a_notebook_runs(
     assert {student: again[student] for student in kept} == kept
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_killed_while_a_notebook_runs(
     room: Course, run_until_killed: Callable[..., int | None], workers: str, short_tmp: Path
 ) -> None:

@@ -45,6 +45,7 @@ def graded(record: LabRecord) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_three_bad_submissions_do_not_change_a_good_one(
     room: Course, workers: str, tmp_path: Path
 ) -> None:

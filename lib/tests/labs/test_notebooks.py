@@ -20,6 +20,7 @@ MOST_SECONDS = 120  # of a notebook that has the machine to itself
 BESIDE_ANOTHER = 2  # `make test` runs two tests at a time
 CHECK = re.compile(r'check\("(\d\.\d)"\)')
 WITHOUT_TASKS = 0
+TAKES_MINUTES = 5  # it benchmarks for seconds on end
 SAYING_WHAT_IS_MISSING = {
     "NotImplementedError",
     "NameError",
@@ -80,7 +81,13 @@ def card_of(cell: NotebookNode) -> str:
     return card.data["text/plain"]
 
 
-@pytest.mark.parametrize("lab", [WITHOUT_TASKS, *labs_present()])
+@pytest.mark.parametrize(
+    "lab",
+    [
+        pytest.param(lab, marks=pytest.mark.slow if lab == TAKES_MINUTES else ())
+        for lab in (WITHOUT_TASKS, *labs_present())
+    ],
+)
 def test_a_reference_notebook_runs_and_earns_what_it_can_show_here(
     lab: int, tmp_path: Path, reference: Callable[[int], Verdicts]
 ) -> None:
