@@ -9,6 +9,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 # Most tests know what the emulation answers, and take it on a machine with a GPU as well.
 ON_EMULATION := TRTLAB_BACKEND=emulated CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1
+ALL_TESTS := $(ON_EMULATION) $(RUN) python -m pytest -n 2 --dist worksteal
 HAS_TENSORRT := python -c "import sys; from trtlab.backend import IS_EMULATED; sys.exit(IS_EMULATED)"
 
 # Debian's packages that a target uses where they are, installed by whoever may install some.
@@ -27,12 +28,12 @@ demo: $(INSTALLED)  ## Take a model from PyTorch to three engines and compare th
 
 test: $(INSTALLED)  ## Run the tests; on a GPU those of TensorRT too
 	@$(call programs,$(SANDBOX) $(DATABASE))
-	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --dist worksteal
+	$(ALL_TESTS)
 	@! $(RUN) $(HAS_TENSORRT) || { $(RUN) python -m pytest -m gpu lib/tests && $(RUN) python -m pytest lib/tests/inference; }
 
-coverage: $(INSTALLED)  ## Run the tests and list the lines that they miss; takes a quarter longer
+coverage: $(INSTALLED)  ## Run the tests and list the lines that they miss; takes a fifth longer
 	@$(call programs,$(SANDBOX) $(DATABASE))
-	$(ON_EMULATION) $(RUN) python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	$(ALL_TESTS) --cov --cov-report=term --cov-fail-under=90
 
 mutants: $(INSTALLED)  ## Run the labs with wrong solutions in them; each must lose what it should
 	@$(call programs,$(SANDBOX))

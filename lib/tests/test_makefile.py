@@ -181,6 +181,13 @@ def test_the_tests_of_tensorrt_run_where_it_is(checkout: Checkout, tensorrt: boo
     assert ("python -m pytest -m gpu lib/tests" in ran) == tensorrt
 
 
+def test_coverage_has_a_floor(checkout: Checkout) -> None:
+    assert checkout.make("coverage").returncode == 0
+    (ran,) = (line for line in checkout.log if line.startswith("python -m pytest"))
+    assert "--cov " in ran
+    assert "--cov-fail-under=90" in ran
+
+
 @pytest.mark.parametrize("tests", ["--dist worksteal", "-m gpu lib/tests", "lib/tests/inference"])
 def test_tests_that_fail_fail_the_command(checkout: Checkout, tests: str) -> None:
     checkout.make("lint")
